@@ -1,0 +1,107 @@
+"""The border between tasks and the terminal: one clear line for every error, colour and progress only on a terminal."""
+
+import functools
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from harness.errors import HarnessError, one_line
+
+F = TypeVar("F", bound=Callable[..., Any])
+NOT_JUDGED = 2
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def say(text: str = "") -> None:
+    """A line on standard output."""
+    sys.stdout.write(text + "\n")
+
+
+def complain(text: str) -> None:
+    """A line on standard error."""
+    sys.stderr.write(text + "\n")
+
+
+def command(body: F) -> F:
+    """A task's body: what goes wrong in it becomes one line on standard error and exit status 2.
+
+    Ctrl-C counts as such at any moment: the wrapper blocks SIGINT while Python starts, here it is let in, and after
+    the body it is blocked again, so that it arrives where it can be answered or not at all.
+    """
+
+    @functools.wraps(body)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        status: int | None
+        try:
+            signal.signal(signal.SIGTERM, _terminated)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            status = body(*args, **kwargs)
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        except KeyboardInterrupt:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            complain("interrupted: everything started was stopped, nothing was judged")
+            status = NOT_JUDGED
+        except HarnessError as error:
+            complain(one_line(str(error), 1000))
+            status = NOT_JUDGED
+        except BrokenPipeError:  # the reader of our output has gone (| head)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            status = NOT_JUDGED
+        except OSError as error:  # the terminal or a disk that is full
+            name = f"{error.filename}: " if error.filename else ""
+            complain(one_line(f"{name}{error.strerror or error}"))
+            status = NOT_JUDGED
+        if status:
+            sys.exit(status)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def _terminated(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def is_terminal() -> bool:
+    """Whether a person reads standard output."""
+    return sys.stdout.isatty()
+
+
+def width() -> int:
+    """Columns to write in: the terminal's, at least 60; 80 where there is none."""
+    return max(60, min(shutil.get_terminal_size((80, 24)).columns, 120)) if is_terminal() else 80
+
+
+def print_styled(lines: Iterable[tuple[str, str]]) -> None:
+    """Print (text, style) lines; styled on a terminal only."""
+    if not is_terminal() or "NO_COLOR" in os.environ:
+        for text, _ in lines:
+            say(text.rstrip())
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, width=max(width(), 60))
+    for text, style in lines:
+        console.print(Text(text, style=style), no_wrap=True, crop=False, overflow="ignore")
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """A live list of steps with timings on a terminal, plain lines elsewhere, nothing when *quiet*.
+
+    Yields what is to be called with each step's name as it begins. Progress goes to standard error.
+    """
+    if quiet:
+        yield lambda _name: None
+    elif not sys.stderr.isatty():
+        yield lambda name: complain(f"· {name}")
+    else:
+        from harness.reports.steps import live_steps
+
+        with live_steps() as announce:
+            yield announce

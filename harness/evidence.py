@@ -1,0 +1,52 @@
+"""What is judged: the lab's conversation of a capture, with what a live run recorded beside it."""
+
+from pathlib import Path
+
+from harness.captures.capture import load_capture
+from harness.errors import HarnessError
+from harness.pytest_plugin import Evidence
+from harness.runs import CAPTURE, RunRecord, read_run
+from harness.tcp.conversation import Conversation, conversations
+
+SSH_PORT = 22
+
+
+def lab_conversation(found: list[Conversation], name: str, run: RunRecord | None = None) -> Conversation:
+    """Which of a capture's conversations is the lab's.
+
+    With a run, the one whose 4-tuple ssh told of. Without, the first to port 22 that shows its SYN; else the first to
+    port 22; else the first.
+
+    Raises:
+        HarnessError: the run's connection is not in the capture.
+    """
+    if run is not None:
+        for conversation in found:
+            if {conversation.initiator, conversation.responder} == {run.initiator, run.responder}:
+                return conversation
+        raise HarnessError(f"{name}: the lab's connection {run.initiator} → {run.responder} is not in the capture")
+
+    def rank(conversation: Conversation) -> tuple[bool, bool]:
+        return conversation.rows.responder[1] != SSH_PORT, conversation.open == "not-shown"
+
+    return min(found, key=rank)  # the first of the best
+
+
+def evidence_of_capture(path: Path) -> Evidence:
+    """A capture file as evidence.
+
+    Raises:
+        HarnessError: it is not a whole capture that holds TCP.
+    """
+    return Evidence(lab_conversation(conversations(load_capture(path).segments), str(path)))
+
+
+def evidence_of_run(folder: Path) -> Evidence:
+    """A run folder as evidence.
+
+    Raises:
+        HarnessError: it is not a run folder, or its capture is not whole.
+    """
+    run = read_run(folder)
+    path = folder / CAPTURE
+    return Evidence(lab_conversation(conversations(load_capture(path).segments), str(path), run), run)

@@ -1,0 +1,1 @@
+"""Judging: a lab's pytest file, run on evidence, becomes outcomes and marks."""

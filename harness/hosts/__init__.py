@@ -1,0 +1,1 @@
+"""Hosts and testbeds: everything that touches a machine."""

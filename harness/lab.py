@@ -1,0 +1,104 @@
+"""Run a lab from inventory to verdict, and check a capture by a lab's rubric: what the tasks call."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.cli import ROOT, print_styled, progress, say, width
+from harness.errors import HarnessError
+from harness.grading.results import Results
+from harness.runs import RunFolder, dump_json, new_run_folder
+
+if TYPE_CHECKING:
+    from harness.tcp.conversation import Conversation
+
+
+def _not_judged(lab: str, provider: str | None, cause: str) -> Results:
+    return Results(lab, provider, None, (), cause)
+
+
+def _write_results(folder: RunFolder, results: Results) -> None:
+    from harness.reports.junit import junit
+
+    folder.write("results.json", dump_json(results.to_json()))
+    folder.write("junit.xml", junit(results))
+
+
+def run_lab(  # noqa: PLR0913 - one for each switch of the task
+    lab: str,
+    *,
+    inventory: Path,
+    provider: str | None,
+    close: str | None,
+    out: Path | None,
+    absolute: bool,
+    as_json: bool,
+) -> int:
+    """Run the experiment, judge it, write the run folder, print the verdict; returns the exit status.
+
+    Raises:
+        HarnessError: the experiment could not be done.
+    """
+    from harness.experiment import run_experiment
+    from harness.inventory import load_inventory
+    from harness.session import CLOSES
+
+    loaded = load_inventory(inventory)
+    chosen = provider or loaded.provider
+    if close is not None and close not in CLOSES:
+        raise HarnessError(f"--close {close}: known are {', '.join(CLOSES)}")
+    try:
+        with new_run_folder(out, ROOT / "runs", lab) as (folder, final), progress(quiet=as_json) as announce:
+            experiment = run_experiment(loaded, chosen, close, announce)
+            announce("judge it")
+            experiment.write(folder)
+            results, conversation = _judged(lab, chosen, folder.path, experiment.captured.disagreement())
+            _write_results(folder, results)
+    except HarnessError as error:
+        if as_json:
+            say(dump_json(_not_judged(lab, chosen, str(error)).to_json()).rstrip())
+        raise
+    if as_json:
+        say(dump_json(results.to_json()).rstrip())
+    else:
+        from harness.reports.text import report
+
+        print_styled(report(results, conversation, width=width(), absolute=absolute))
+        say(f"run folder: {final[0]}")
+    return results.exit_status
+
+
+def _judged(lab: str, provider: str, folder: Path, cause: str | None) -> "tuple[Results, Conversation]":
+    from harness.evidence import evidence_of_run
+    from harness.grading.judging import judge
+
+    evidence = evidence_of_run(folder)
+    results = judge(lab, evidence, provider)
+    if cause:
+        checks = tuple(replace(check, outcome="not-judged", score=None, message=cause) for check in results.checks)
+        results = replace(results, checks=checks, cause=cause)
+    return results, evidence.conversation
+
+
+def check_capture(lab: str, capture: Path, *, as_json: bool, absolute: bool) -> int:
+    """Judge a capture by a lab's rubric, print the verdict; returns the exit status.
+
+    Raises:
+        HarnessError: the capture cannot be judged: damaged, empty, or without TCP.
+    """
+    from harness.evidence import evidence_of_capture
+    from harness.grading.judging import judge
+    from harness.reports.text import report
+
+    try:
+        evidence = evidence_of_capture(capture)
+        results = judge(lab, evidence)
+    except HarnessError as error:
+        if as_json:
+            say(dump_json(_not_judged(lab, None, str(error)).to_json()).rstrip())
+        raise
+    if as_json:
+        say(dump_json(results.to_json()).rstrip())
+    else:
+        print_styled(report(results, evidence.conversation, width=width(), absolute=absolute))
+    return results.exit_status

@@ -1,0 +1,64 @@
+"""The verdict on the terminal: the ladder, the checks with points, the sum."""
+
+import textwrap
+from collections.abc import Iterator
+
+from harness.grading.results import Results
+from harness.reports.ladder import ladder
+from harness.tcp.conversation import Conversation
+
+# outcome → (mark, style); the mark alone tells, colour only helps
+_MARKS = {
+    "passed": ("✓", "green"),
+    "failed": ("✗", "red"),
+    "not-shown": ("?", "yellow"),
+    "not-judged": ("!", "magenta"),
+}
+_KIND_STYLES = {"control": "bold", "data": "", "ack": "dim", "head": "bold"}
+_VERDICTS = {"passed": "green", "failed": "red", "not-judged": "magenta"}
+
+StyledLine = tuple[str, str]
+
+
+def verdict_line(results: Results) -> str:
+    """The whole outcome in one line."""
+    if results.outcome == "not-judged":
+        cause = results.cause or next(c.message for c in results.checks if c.outcome == "not-judged")
+        return f"could not be judged: {cause}"
+    checks = results.checks
+    counts = {outcome: sum(c.outcome == outcome for c in checks) for outcome in _MARKS}
+    words = [f"{n} {outcome.replace('-', ' ')}" for outcome, n in counts.items() if n]
+    return f"{results.outcome}: {results.score} of {results.max_score} points ({', '.join(words)})"
+
+
+def check_lines(results: Results, width: int) -> Iterator[StyledLine]:
+    """The checks, each with its points and, where it did not pass, why."""
+    for check in results.checks:
+        mark, style = _MARKS[check.outcome]
+        earned = "-" if check.score is None else str(check.score)
+        points = f"{earned}/{check.points}" if check.points else ""
+        lines = textwrap.wrap(check.title, width - 10) or [check.id]
+        yield f" {mark} {points:>5}  {lines[0]}", style
+        yield from ((f"          {line}", style) for line in lines[1:])
+        if check.message:
+            frames = f"[frames {', '.join(map(str, check.frames[:8]))}{', …' if len(check.frames) > 8 else ''}] "
+            said = textwrap.wrap((frames if check.frames else "") + check.message, width - 12)
+            yield from ((f"            {line}", style) for line in said)
+
+
+def report(
+    results: Results, conversation: Conversation | None, *, width: int, absolute: bool = False
+) -> Iterator[StyledLine]:
+    """The whole report as (line, style); a style is one of rich's."""
+    if conversation is not None:
+        for line in ladder(conversation, width=width, absolute=absolute):
+            yield line.text, _KIND_STYLES[line.kind]
+        yield "", ""
+        closer = f", closed by {conversation.closer}" if conversation.closer else ""
+        yield f"open: {conversation.open} · close: {conversation.close}{closer}", "bold"
+        names = (conversation.conn_state, conversation.history, conversation.completeness)
+        yield "conn_state {} · history {} · completeness {}".format(*names), ""
+        yield "", ""
+    yield from check_lines(results, width)
+    yield "", ""
+    yield verdict_line(results), f"bold {_VERDICTS[results.outcome]}"

@@ -1,0 +1,191 @@
+"""The run folder: the border between machines and judgement. All that is kept of a run is here."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.states import HostStates, SocketState
+
+CAPTURE = "capture.pcap"
+RUN = "run.json"
+STATES = "states.json"
+RUN_SCHEMA = "tcp-lab/run/v1"
+STATES_SCHEMA = "tcp-lab/states/v1"
+
+
+def dump_json(document: object) -> str:
+    """JSON as all files of the project have it."""
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What a live run recorded beside its capture.
+
+    Attributes:
+        document: run.json.
+        states: what each host's kernel said, by role.
+    """
+
+    document: dict[str, Any]
+    states: dict[str, HostStates]
+
+    @property
+    def initiator(self) -> str:
+        """The "IP:PORT" of the end that opened the lab's connection."""
+        return str(self.document["four_tuple"]["initiator"])
+
+    @property
+    def responder(self) -> str:
+        """The "IP:PORT" of the other end."""
+        return str(self.document["four_tuple"]["responder"])
+
+    def address(self, role: str) -> str:
+        """A host's address on the lab link."""
+        return str(self.document["hosts"][role]["address"])
+
+    def _ends(self, end: str) -> tuple[HostStates, str, str]:
+        local, remote = (self.initiator, self.responder)[:: 1 if end == "initiator" else -1]
+        role = next(r for r in ("server", "client") if local.startswith(self.address(r) + ":"))
+        return self.states[role], local, remote
+
+    def _of(self, rows: tuple[SocketState, ...] | None, local: str, remote: str) -> list[SocketState]:
+        return [row for row in rows or () if (row.local, row.remote) == (local, remote)]
+
+    def final_state(self, end: str) -> str:
+        """The state an end's socket was in after the close; CLOSED if it is gone.
+
+        Raises:
+            NotShown: nobody looked.
+        """
+        from harness.tcp.conversation import NotShown
+
+        states, local, remote = self._ends(end)
+        if states.final is None:
+            raise NotShown(f"there is no ss on the {end}'s host: nobody looked at its sockets after the close")
+        found = self._of(states.final, local, remote)
+        return found[-1].state if found else "CLOSED"
+
+    def traced_states(self, end: str) -> list[str] | None:
+        """Every state the kernel's trace shows, in order; None if the trace could not be read."""
+        states, local, remote = self._ends(end)
+        if states.trace is None:
+            return None
+        return _without_repeats(row.state for row in self._of(states.trace, local, remote))
+
+    def sampled_states(self, end: str) -> list[str]:
+        """The states seen by sampling, in order.
+
+        Raises:
+            NotShown: nobody sampled.
+        """
+        from harness.tcp.conversation import NotShown
+
+        states, local, remote = self._ends(end)
+        if states.samples is None:
+            raise NotShown(f"there is no ss on the {end}'s host: its socket states were not sampled")
+        rows = [*self._of(states.samples, local, remote), *self._of(states.final, local, remote)]
+        return _without_repeats(row.state for row in rows)
+
+
+def _without_repeats(states: Iterator[str]) -> list[str]:
+    kept: list[str] = []
+    for state in states:
+        if kept[-1:] != [state]:
+            kept.append(state)
+    return kept
+
+
+def read_run(folder: Path) -> RunRecord:
+    """Read run.json and states.json of a run folder.
+
+    Raises:
+        HarnessError: it is not a run folder.
+    """
+    try:
+        document = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        states = json.loads((folder / STATES).read_text(encoding="utf-8"))
+        read = RunRecord(document, {role: HostStates.from_json(said) for role, said in states["hosts"].items()})
+        _ = read.initiator, read.responder, read.address("server"), read.address("client")
+    except OSError as error:
+        raise HarnessError(f"{folder}: not a run folder: {error.filename}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise HarnessError(f"{folder}: not a run folder: {RUN} or {STATES} is damaged") from None
+    return read
+
+
+class RunFolder:
+    """A run folder being written: a hidden folder beside the final one, which appears whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, name: str, content: str | bytes) -> None:
+        """Write one file.
+
+        Raises:
+            HarnessError: the disk is full, or the like.
+        """
+        path = self.path / name
+        try:
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+        except OSError as error:
+            raise HarnessError(f"{path}: cannot write the run folder: {error.strerror}") from None
+
+
+def _final_place(out: Path | None, root: Path, lab: str) -> Iterator[Path]:
+    """Where the folder may stand, best first."""
+    if out is not None:
+        yield out
+        return
+    name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + f"-{lab}"
+    yield root / name
+    for n in range(2, 1000):
+        yield root / f"{name}-{n}"
+
+
+@contextmanager
+def new_run_folder(out: Path | None, root: Path, lab: str) -> Iterator[tuple[RunFolder, list[Path]]]:
+    """A folder to write a run into; it takes its final name when the block is left without an error.
+
+    Args:
+        out: the final place, if the user named one; must not hold anything.
+        root: the folder of all runs otherwise.
+        lab: the lab's name, part of the folder's.
+
+    Yields:
+        The folder, and a list to which the final path is added when it is known.
+
+    Raises:
+        HarnessError: the place is taken, or cannot be made.
+    """
+    parent = out.parent if out is not None else root
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise HarnessError(f"{out}: exists already and is not an empty folder; a run never overwrites another")
+    work = parent / f".{lab}-{os.getpid()}-{time.monotonic_ns()}.partial"
+    final: list[Path] = []
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        work.mkdir()
+    except OSError as error:
+        raise HarnessError(f"{parent}: cannot make the run folder: {error.strerror}") from None
+    try:
+        yield RunFolder(work), final
+        for place in _final_place(out, root, lab):
+            try:
+                work.rename(place)  # onto an empty folder, or nothing
+            except OSError:
+                continue
+            final.append(place)
+            break
+        else:
+            raise HarnessError(f"{out or root}: cannot place the run folder there; is it taken by another run?")
+    finally:
+        shutil.rmtree(work, ignore_errors=True)

@@ -1,0 +1,112 @@
+"""A capture's TCP segments as columns: numpy arrays of one length, one row a segment, in capture order."""
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ABSENT = -1  # an option that a segment does not carry
+
+
+def _no_payload(_row: int) -> bytes | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segments:
+    """Columns of n segments.
+
+    Attributes:
+        frame: int64, the frame's number in the capture, from 1 as in Wireshark.
+        time: int64, nanoseconds since the epoch.
+        src: uint64, sender's address as a key (an IPv4 address is its number; see `address_text`).
+        dst: uint64, receiver's address likewise.
+        sport: uint16.
+        dport: uint16.
+        seq: uint32.
+        ack: uint32, the field, whether or not the flag ACK is set.
+        flags: uint16, bits of `harness.tcp.flags`.
+        window: uint16, as in the header (not scaled).
+        length: int32, payload bytes by the IP length.
+        mss: int32, option of RFC 9293 §3.7.1, or ABSENT.
+        wscale: int16, option of RFC 7323 §2, or ABSENT.
+        sack_permitted: bool, option of RFC 2018.
+        sack: bool, whether SACK blocks are there.
+        tsval: int64, option of RFC 7323 §3, or ABSENT.
+        tsecr: int64, likewise.
+        options_shown: whether the capture holds TCP options at all.
+        payload: row → the payload bytes that the capture holds, or None where it holds none.
+    """
+
+    frame: NDArray[np.int64]
+    time: NDArray[np.int64]
+    src: NDArray[np.uint64]
+    dst: NDArray[np.uint64]
+    sport: NDArray[np.uint16]
+    dport: NDArray[np.uint16]
+    seq: NDArray[np.uint32]
+    ack: NDArray[np.uint32]
+    flags: NDArray[np.uint16]
+    window: NDArray[np.uint16]
+    length: NDArray[np.int32]
+    mss: NDArray[np.int32]
+    wscale: NDArray[np.int16]
+    sack_permitted: NDArray[np.bool_]
+    sack: NDArray[np.bool_]
+    tsval: NDArray[np.int64]
+    tsecr: NDArray[np.int64]
+    options_shown: bool = True
+    payload: Callable[[int], bytes | None] = field(default=_no_payload)
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+
+_DTYPES: dict[str, Any] = {
+    "frame": np.int64,
+    "time": np.int64,
+    "src": np.uint64,
+    "dst": np.uint64,
+    "sport": np.uint16,
+    "dport": np.uint16,
+    "seq": np.uint32,
+    "ack": np.uint32,
+    "flags": np.uint16,
+    "window": np.uint16,
+    "length": np.int32,
+    "mss": np.int32,
+    "wscale": np.int16,
+    "sack_permitted": np.bool_,
+    "sack": np.bool_,
+    "tsval": np.int64,
+    "tsecr": np.int64,
+}
+_DEFAULTS = {"mss": ABSENT, "wscale": ABSENT, "tsval": ABSENT, "tsecr": ABSENT}
+
+
+def from_rows(
+    rows: list[dict[str, int]], payloads: list[bytes | None] | None = None, *, options_shown: bool = True
+) -> Segments:
+    """Columns from rows; a key that a row lacks is 0, or ABSENT for an option."""
+    columns: dict[str, Any] = {
+        name: np.array([row.get(name, _DEFAULTS.get(name, 0)) for row in rows], dtype=dtype)
+        for name, dtype in _DTYPES.items()
+    }
+    payload = _no_payload if payloads is None else payloads.__getitem__
+    return Segments(**columns, options_shown=options_shown, payload=payload)
+
+
+def address_key(text: str) -> int:
+    """The key of an IPv4 address."""
+    return int(ipaddress.IPv4Address(text))
+
+
+def address_text(key: int) -> str:
+    """The inverse of `address_key`."""
+    return str(ipaddress.IPv4Address(int(key)))
+
+
+COLUMNS = tuple(f.name for f in fields(Segments) if f.name in _DTYPES)

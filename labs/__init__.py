@@ -1,0 +1,1 @@
+"""The labs: each a folder with its handout, its experiment and its rubric."""

@@ -1,0 +1,1 @@
+"""The handshake lab: one ssh session, opened and closed, watched with tcpdump."""

@@ -1,0 +1,274 @@
+"""The rubric of the handshake lab: what one ssh session's packets must show. 100 points.
+
+Every assert is about one TCP connection, as RFC 9293 has it. What is legal TCP loses nothing: three segments to close
+or four, both ends closing at once, a sequence number that wraps, a segment sent again, ECN, PSH anywhere.
+"""
+
+import pytest
+
+from harness.tcp.conversation import ENDS, Conversation, End, NotShown, Segment, other
+
+LEGAL_CLOSES = ("four-segment", "three-segment", "simultaneous")
+
+both_ends = pytest.mark.parametrize("end", ENDS)
+
+
+@pytest.mark.points(3)
+def test_capture_is_whole(conversation: Conversation) -> None:
+    """The capture shows both directions, and nothing is acknowledged that it does not hold."""
+    for end in ENDS:
+        assert conversation.stream(end).segments
+    for segment in conversation.segments:
+        if segment.has_ack and not segment.has_rst:
+            assert segment.highest_sent_by_peer is not None, f"{segment} acknowledges what was not captured"
+
+
+@pytest.mark.points(4)
+def test_three_segments_open(conversation: Conversation) -> None:
+    """SYN, then SYN with ACK, then ACK: the flags of the three-way handshake (RFC 9293 §3.5)."""
+    assert conversation.syn.control == "S"
+    assert conversation.syn_ack.control == "S."
+    assert conversation.handshake_ack.control == "."
+    assert conversation.open == "three-way"
+
+
+@pytest.mark.points(3)
+def test_first_syn_acknowledges_nothing(conversation: Conversation) -> None:
+    """There is nothing to acknowledge yet: the first SYN has the flag ACK off and the field ack 0."""
+    assert not conversation.syn.has_ack
+    assert conversation.syn.ack.value == 0, f"frame {conversation.syn.frame} ack is {conversation.syn.ack}, not 0"
+
+
+@pytest.mark.points(6)
+def test_each_syn_takes_one_number(conversation: Conversation) -> None:
+    """A SYN occupies one sequence number, so its ACK is its ISN + 1 (RFC 9293 §3.4)."""
+    assert conversation.syn_ack.ack == conversation.syn.seq + 1
+    assert conversation.handshake_ack.ack == conversation.syn_ack.seq + 1
+
+
+@pytest.mark.points(4)
+def test_third_segment(conversation: Conversation) -> None:
+    """The third segment begins where the SYN ended, and carries nothing."""
+    third = conversation.handshake_ack
+    assert third.seq == conversation.syn.seq + 1
+    assert third.len == 0
+
+
+@pytest.mark.points(2)
+def test_syns_carry_no_data(conversation: Conversation) -> None:
+    """Neither SYN carries data in this lab (it may with TCP Fast Open only, RFC 7413)."""
+    assert conversation.syn.len == 0
+    assert conversation.syn_ack.len == 0
+
+
+@pytest.mark.points(2)
+def test_who_opened_to_whom(conversation: Conversation) -> None:
+    """The initiator speaks from an ephemeral port to the responder's ssh port, 22 (RFC 6335 §6)."""
+    initiator, responder = conversation.rows.initiator, conversation.rows.responder
+    assert responder[1] == 22, f"the responder is {conversation.responder}, not a port 22"
+    assert initiator[1] >= 1024, f"the initiator is {conversation.initiator}, not an ephemeral port"
+    assert initiator[0] != responder[0], f"both ends are on one host, {conversation.initiator}"
+
+
+@pytest.mark.points(4)
+def test_options_are_offered_before_use(conversation: Conversation) -> None:
+    """Both SYNs tell an MSS; scaling, SACK and timestamps are used only if both offered them (RFC 7323, RFC 2018)."""
+    asked, answered = conversation.syn.options, conversation.syn_ack.options
+    assert asked.mss, f"frame {conversation.syn.frame} (initiator) offers no MSS"
+    assert answered.mss, f"frame {conversation.syn_ack.frame} (responder) offers no MSS"
+    assert max(asked.window_scale or 0, answered.window_scale or 0) <= 14, "a window scale is above 14"
+    if asked.window_scale is None:
+        assert answered.window_scale is None, "the responder scales windows, but the initiator did not offer it"
+    both_stamp = asked.timestamps is not None and answered.timestamps is not None
+    both_sack = asked.sack_permitted and answered.sack_permitted
+    for segment in conversation.segments:
+        if not segment.has_syn:
+            assert both_stamp or segment.options.timestamps is None, f"{segment} has timestamps nobody agreed on"
+            assert both_sack or not segment.options.sack, f"{segment} has SACK blocks nobody agreed on"
+
+
+@pytest.mark.points(4)
+def test_everything_after_the_first_syn_acknowledges(conversation: Conversation) -> None:
+    """Once something was received, every segment carries the flag ACK (a RST may not) (RFC 9293 §3.1)."""
+    syn = conversation.syn
+    for segment in conversation.segments:
+        again = segment.control == "S" and segment.seq == syn.seq and segment.sender == "initiator"
+        if not again and not segment.has_rst:
+            assert segment.has_ack, f"{segment} has the flag ACK off"
+
+
+@pytest.mark.points(3)
+def test_syn_opens_only(conversation: Conversation) -> None:
+    """SYN belongs to the opening: each end sends one sequence number with SYN, and none after its data began."""
+    syn, syn_ack = conversation.syn, conversation.syn_ack
+    for segment in conversation.segments:
+        if segment.has_syn:
+            first = syn if segment.sender == "initiator" else syn_ack
+            assert segment.seq == first.seq
+            assert segment.control == first.control
+
+
+@pytest.mark.points(5)
+@both_ends
+def test_data_is_contiguous(conversation: Conversation, end: End) -> None:
+    """Each segment begins where the one before it ended: seq + length modulo 2³² (or is sent again, whole)."""
+    for segment in conversation.stream(end).segments:
+        if not segment.has_rst and not segment.in_place:
+            assert segment.seq == segment.expected_seq
+
+
+@pytest.mark.points(5)
+def test_no_ack_ahead_of_what_was_sent(conversation: Conversation) -> None:
+    """Nobody acknowledges a byte that the other end has not sent yet (RFC 9293 §3.10.7.4)."""
+    for segment in conversation.segments:
+        sent = segment.highest_sent_by_peer
+        if segment.has_ack and not segment.has_rst and sent is not None:
+            ahead = segment.ack.distance_from(sent)
+            assert ahead <= 0, f"{segment.ack.as_found()} is {ahead} ahead of {sent.as_expected()}, the highest sent"
+
+
+@pytest.mark.points(4)
+def test_acks_never_go_back(conversation: Conversation) -> None:
+    """An acknowledgement is cumulative: it never takes back what was acknowledged (RFC 9293 §3.4)."""
+    for segment in conversation.segments:
+        before = segment.acked_before
+        if segment.has_ack and not segment.has_rst and before is not None:
+            back = before.distance_from(segment.ack)
+            assert back <= 0, f"{segment.ack.as_found()} goes {back} back behind {before.as_expected()}"
+
+
+@pytest.mark.points(3)
+def test_every_pure_ack_has_a_cause(conversation: Conversation) -> None:
+    """A segment with nothing in it acknowledges something new, moves the window, or answers what was sent again."""
+    previous: dict[End, Segment | None] = dict.fromkeys(ENDS)
+    answers_repeat = dict.fromkeys(ENDS, False)
+    for segment in conversation.segments:
+        before = previous[segment.sender]
+        pure = segment.control == "." and not segment.len
+        if pure and before is not None and not answers_repeat[segment.sender]:
+            same = segment.ack == before.ack and segment.window == before.window
+            same = same and not segment.options.sack
+            assert not same, f"{segment} says nothing that frame {before.frame} had not said"
+        if segment.has_ack:
+            previous[segment.sender] = segment
+        # What arrives twice or out of order is answered at once with the same ACK (RFC 5681 §4.2).
+        answers_repeat[segment.sender] = False
+        if segment.repeats or segment.offset:
+            answers_repeat[other(segment.sender)] = True
+
+
+@pytest.mark.points(3)
+@both_ends
+def test_all_data_is_acknowledged(conversation: Conversation, end: End) -> None:
+    """At the end, each end has acknowledged all that the other sent."""
+    last = conversation.stream(end).segments[-1]
+    for segment in conversation.stream(end).segments:
+        if segment.end.distance_from(last.end) > 0:
+            last = segment
+    acks = [s for s in conversation.stream(other(end)).segments if s.has_ack and not s.has_rst]
+    if not acks:
+        raise NotShown(f"the capture shows no ACK by the {other(end)}")
+    highest = acks[0].ack
+    for segment in acks:
+        if segment.ack.distance_from(highest) > 0:
+            highest = segment.ack
+    assert highest == last.end
+
+
+@pytest.mark.points(3)
+@both_ends
+def test_banner_is_acknowledged_by_its_length(conversation: Conversation, end: End) -> None:
+    """The SSH banner, an end's first data, is acknowledged by its length: ack = seq + length (RFC 4253 §4.2)."""
+    banner = conversation.stream(end).first_data
+    start, stop, _ = banner.relative
+    for answer in conversation.stream(end).acks_of(start):
+        covered = answer.relative[2] or 0
+        # An ACK may cover later segments too, but never a part of one.
+        whole = conversation.is_boundary(end, covered, before=answer.row)
+        assert covered == stop or (whole and covered > stop), (
+            f"{answer.ack.as_found()}, but {banner.seq.as_expected()} + {int(banner.len)} = {banner.end.value}"
+        )
+        break
+    else:
+        raise NotShown(f"the capture shows no ACK of the {end}'s banner (frame {banner.frame})")
+    try:
+        text = banner.payload
+    except NotShown:
+        return  # a capture without payload shows its length all the same
+    assert text.startswith(b"SSH-"), f"frame {banner.frame} begins with {text[:8]!r}, not with SSH-"
+
+
+@pytest.mark.points(3)
+@both_ends
+def test_fin_is_the_end_of_the_stream(conversation: Conversation, end: End) -> None:
+    """A FIN stands at the end of its stream: its seq is the number after the last byte, and no data follows."""
+    fin = conversation.stream(end).fin
+    if not fin.in_place:
+        assert fin.seq == fin.expected_seq
+    for segment in conversation.stream(end).segments:
+        beyond = segment.end.distance_from(fin.end)
+        assert beyond <= 0, f"{segment} goes {beyond} beyond the FIN of frame {fin.frame}"
+
+
+@pytest.mark.points(2)
+@both_ends
+def test_fin_acknowledges_whole_segments(conversation: Conversation, end: End) -> None:
+    """A FIN acknowledges what its sender had received by then: up to the end of a segment."""
+    fin = conversation.stream(end).fin
+    assert fin.has_ack, f"{fin} has the flag ACK off"
+    covered = fin.relative[2] or 0
+    assert conversation.is_boundary(other(end), covered, before=fin.row), (
+        f"{fin.ack.as_found()} is inside a segment of the {other(end)}"
+    )
+
+
+@pytest.mark.points(4)
+@both_ends
+def test_fin_takes_one_number(conversation: Conversation, end: End) -> None:
+    """A FIN occupies one sequence number: its ACK is its end, seq + length + 1, and its sender goes on from there."""
+    fin = conversation.stream(end).fin
+    assert conversation.stream(end).fin_ack.ack == fin.end
+    for segment in conversation.stream(end).segments:
+        if segment.row > fin.row and not segment.repeats and not segment.has_rst:
+            assert segment.seq == fin.end
+
+
+@pytest.mark.points(3)
+def test_last_ack(conversation: Conversation) -> None:
+    """The last word is an ACK alone, sent by who closed first, that acknowledges the other's FIN (RFC 9293 §3.6)."""
+    first, second = sorted((stream.fin for stream in conversation.streams), key=lambda fin: fin.row)
+    last = conversation.stream(second.sender).fin_ack
+    assert last.sender == first.sender
+    assert last.control == "."
+    assert last.len == 0
+    assert last.seq == first.end
+    assert last.ack == second.end
+
+
+@pytest.mark.points(3)
+def test_close_is_legal(conversation: Conversation) -> None:
+    """The connection closes in four segments, in three, or from both ends at once (RFC 9293 §3.6), and to the end."""
+    for stream in conversation.streams:
+        assert stream.fin_ack
+    assert conversation.close in LEGAL_CLOSES, f"the close is {conversation.close!r}"
+    assert not conversation.illegal, ", ".join(
+        f"frame {conversation.at(s.row).frame}: {s.illegal}" for s in conversation.illegal
+    )
+
+
+@pytest.mark.points(4)
+def test_no_reset(conversation: Conversation) -> None:
+    """Nothing was aborted: no segment carries RST."""
+    assert conversation.segments
+    assert not conversation.resets
+
+
+@pytest.mark.points(3)
+def test_nothing_after_the_last_ack(conversation: Conversation) -> None:
+    """After both FINs are acknowledged nothing follows, but a FIN sent again and its ACK (RFC 9293 §3.6)."""
+    over = max(stream.fin_ack.row for stream in conversation.streams)
+    asked_again: End | None = None
+    for segment in conversation.segments[over + 1 :]:
+        answers = segment.control == "." and not segment.len and asked_again == other(segment.sender)
+        assert segment.repeats or answers, f"{segment} comes after the last ACK"
+        asked_again = segment.sender if segment.repeats else None
