@@ -33,7 +33,7 @@ def run_handshake_lab(  # noqa: PLR0913
     provider: str | None = None,
     close: str | None = None,
     out: str | None = None,
-    S: bool = False,  # noqa: N803 - as tcpdump has it
+    S: bool = False,
     json: bool = False,
 ) -> int:
     """Run the handshake lab on the two hosts: capture one ssh session, judge it, show the verdict."""

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from harness.errors import HarnessError, one_line
@@ -11,10 +11,28 @@ from harness.hosts.keys import new_key_pair
 
 CLOSES = ("three", "four", "as-is")
 
-# $1: where the server host's folder of this run is; standard input: the private key, then the known_hosts line.
-_ON_SERVER = """
+# $peer, $quick: for "four" this host is to acknowledge what $peer sends at once. A host route beside the subnet's, so
+# that nothing which was there is touched; `ip route get` prints "PEER via GATEWAY dev INTERFACE src ADDRESS …".
+_ACK_AT_ONCE = """
+PATH=$PATH:/usr/sbin:/sbin
+if [ "$quick" = yes ]; then
+    [ -z "$(ip route show "$peer/32")" ] || { echo "there is a host route to $peer already" >&2; exit 1; }
+    route=$(ip route get "$peer" | sed -n '1s/^[^ ]* \\(.*src [0-9.]*\\).*/\\1/p')
+    # shellcheck disable=SC2086
+    ip route add "$peer/32" $route quickack 1 || exit 1
+fi
+"""
+_UNDO_ACK_AT_ONCE = """
+PATH=$PATH:/usr/sbin:/sbin
+[ "$quick" != yes ] || ip route del "$peer/32" quickack 1
+"""
+
+# Standard input: the private key, then the known_hosts line. Prints the run's folder on this host.
+_ON_SERVER = f"""
+peer=$1 quick=$2
+{_ACK_AT_ONCE}
 umask 077
-directory=$(mktemp -d /tmp/tcp-lab.XXXXXX) && cd "$directory" || exit 1
+directory=$(mktemp -d "/tmp/tcp-lab-$3.XXXXXX") && cd "$directory" || exit 1
 while read -r line; do
     echo "$line" >>id_ed25519
     case $line in *"END OPENSSH PRIVATE KEY"*) break ;; esac
@@ -22,31 +40,30 @@ done
 cat >known_hosts
 echo "$directory"
 """
-_UNDO_ON_SERVER = 'rm -rf -- "$1"'
+_UNDO_ON_SERVER = f"""
+peer=$1 quick=$2
+{_UNDO_ACK_AT_ONCE}
+rm -rf "/tmp/tcp-lab-$3".??????
+"""
 
-# $1: the server host's address, $2: "yes" for immediate ACKs; standard input: the line for authorized_keys.
-# The route is a host route beside the subnet's, so that nothing which was there is touched.
-_ON_CLIENT = """
-PATH=$PATH:/usr/sbin:/sbin
+# Standard input: the line for authorized_keys.
+_ON_CLIENT = f"""
+peer=$1 quick=$2
+{_ACK_AT_ONCE}
 umask 077
 mkdir -p ~/.ssh
 file=~/.ssh/authorized_keys
 # A file that does not end its last line must not swallow ours.
 if [ -s "$file" ] && [ -n "$(tail -c 1 "$file")" ]; then echo >>"$file"; fi
 cat >>"$file"
-[ "$2" = yes ] || exit 0
-[ -z "$(ip route show "$1/32")" ] || { echo "there is a host route to $1 already" >&2; exit 1; }
-route=$(ip route get "$1" | sed -n '1s/^[^ ]* \\(.*src [0-9.]*\\).*/\\1/p') # "via GATEWAY dev INTERFACE src ADDRESS"
-# shellcheck disable=SC2086
-ip route add "$1/32" $route quickack 1
 """
-# Keeps the file's inode and mode, and every line but the one that ends in this run's mark ($1).
-_UNDO_ON_CLIENT = """
-PATH=$PATH:/usr/sbin:/sbin
-[ "$3" != yes ] || ip route del "$2/32" quickack 1
+# Keeps the file's inode and mode, and every line but the one that ends in this run's mark.
+_UNDO_ON_CLIENT = f"""
+peer=$1 quick=$2
+{_UNDO_ACK_AT_ONCE}
 file=~/.ssh/authorized_keys
 [ -f "$file" ] || exit 0
-kept=$(mktemp "$file.XXXXXX") && { grep -v " $1\\$" "$file" >"$kept" || true; } && cat "$kept" >"$file"
+kept=$(mktemp "$file.XXXXXX") && {{ grep -v " tcp-lab-$3\\$" "$file" >"$kept" || true; }} && cat "$kept" >"$file"
 rm -f "$kept"
 """
 _CONNECTION = re.compile(r"lab-connection:([0-9.]+) (\d+) ([0-9.]+) (\d+)")
@@ -114,38 +131,34 @@ class Prepared:
 def prepared(testbed: Testbed, run_id: str, close: str) -> Iterator[Prepared]:
     """A key pair that the server host may use on the client host while the block runs, and what *close* needs.
 
-    For "four" the client host acknowledges at once while the block runs (route option quickack, ip-route(8)).
+    For "four", both hosts acknowledge at once while the block runs (route option quickack, ip-route(8)): an ACK that
+    waits would be taken along by the second FIN. Both, since now and then it is sshd whose FIN is first.
 
     Raises:
         HarnessError: a host refused one of the steps.
     """
     server, client = testbed.hosts
-    key, mark = new_key_pair(), f"tcp-lab-{run_id}"
+    key = new_key_pair()
     quick = "yes" if close == "four" else "no"
-    address = client.entry.address
-    known_as = address if client.entry.port == 22 else f"[{address}]:{client.entry.port}"
-    authorised = f'from="{server.entry.address}" {key.public} {mark}\n'
-
-    def on_client() -> str:
+    on_server = (client.entry.address, quick, run_id)
+    on_client = (server.entry.address, quick, run_id)
+    port = client.entry.port
+    known_as = client.entry.address if port == 22 else f"[{client.entry.address}]:{port}"
+    identity = f"{key.private}{known_as} {client.host_key}\n"
+    authorised = f'from="{server.entry.address}" {key.public} tcp-lab-{run_id}\n'
+    with undone_by(server, _UNDO_ON_SERVER, *on_server), undone_by(client, _UNDO_ON_CLIENT, *on_client):
         try:
-            return client.shell(_ON_CLIENT, server.entry.address, quick, stdin=authorised).text
+            made, _ = together(
+                lambda: server.shell(_ON_SERVER, *on_server, stdin=identity).text,
+                lambda: client.shell(_ON_CLIENT, *on_client, stdin=authorised),
+            )
         except HarnessError as error:
             if close != "four":
                 raise
             raise HarnessError(
-                f"{error} - immediate ACKs (--close four) need root and iproute2 on the client host; "
-                "--close as-is needs neither"
+                f"{error} (--close four needs root and iproute2 on both hosts; --close as-is does not)"
             ) from None
-
-    with ExitStack() as stack:
-        stack.enter_context(undone_by(client, _UNDO_ON_CLIENT, mark, server.entry.address, quick))
-        made, _ = together(
-            lambda: server.shell(_ON_SERVER, stdin=f"{key.private}{known_as} {client.host_key}\n").text,
-            on_client,
-        )
-        ready = Prepared(made.strip())
-        stack.enter_context(undone_by(server, _UNDO_ON_SERVER, ready.directory))
-        yield ready
+        yield Prepared(made.strip())
 
 
 @contextmanager
@@ -167,8 +180,6 @@ def session(testbed: Testbed, ready: Prepared, close: str) -> Iterator[Session]:
     }
     command = (
         "ssh",
-        # A user's session has a terminal. And with one sshd takes a moment to end it, so that ssh sends its FIN first.
-        *(() if close == "three" else ("-tt",)),
         "-F",
         "none",
         *(word for key, value in options.items() for word in ("-o", f"{key}={value}")),
