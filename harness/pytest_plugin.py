@@ -56,7 +56,6 @@ class Verdict:
 EVIDENCE = pytest.StashKey[Evidence]()
 _FAILING = pytest.StashKey[set[int]]()
 _VIEW = pytest.StashKey["Conversation"]()
-VERDICT = pytest.StashKey[Verdict]()
 _OUTCOME = "lab_outcome"  # on a report: what pytest_report_teststatus names
 
 
@@ -86,7 +85,7 @@ def _load(config: pytest.Config) -> Evidence | None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Load the evidence before the first check; leave out what only a live run can know where there is none."""
-    checks = [item for item in items if {"conversation", "run"} & set(getattr(item, "fixturenames", ()))]
+    checks = [item for item in items if is_check(item)]
     if not checks:
         return
     if EVIDENCE not in config.stash:
@@ -98,7 +97,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError("no capture to judge: pytest labs/handshake --capture FILE")
         config.stash[EVIDENCE] = evidence
     if config.stash[EVIDENCE].run is None:
-        live_only = [item for item in checks if "run" in getattr(item, "fixturenames", ())]
+        live_only = [item for item in checks if is_live_only(item)]
         config.hook.pytest_deselected(items=live_only)
         items[:] = [item for item in items if item not in live_only]
 
@@ -132,6 +131,16 @@ def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, righ
     return [f"{left.as_found()}, but {expected}"]
 
 
+def is_check(item: pytest.Item) -> bool:
+    """Whether a test is a check of a rubric: it asks for the conversation or the run."""
+    return bool({"conversation", "run"} & set(getattr(item, "fixturenames", ())))
+
+
+def is_live_only(item: pytest.Item) -> bool:
+    """Whether only a live run can know what a check asserts."""
+    return "run" in getattr(item, "fixturenames", ())
+
+
 def points_of(item: pytest.Item) -> int:
     """What a check is worth."""
     marker = item.get_closest_marker("points")
@@ -153,37 +162,55 @@ def _reason(error: BaseException) -> str:
     return one_line(" ".join(kept[:3]), 400)
 
 
+def classify(item: pytest.Item, error: BaseException | None, view: "Conversation | None") -> Verdict:
+    """The outcome of a check: what its function raised, and the frames that it looked at or failed on."""
+    from harness.tcp.conversation import NotShown
+
+    failing = item.config.stash[_FAILING]
+    frames = failing if isinstance(error, AssertionError) and failing else view.looked_at if view else set()
+    match error:
+        case None:
+            outcome, message = "passed", ""
+        case NotShown():
+            outcome, message = "not-shown", f"not shown: {error}"
+        case AssertionError():
+            outcome, message = "failed", _reason(error)
+        case _:
+            outcome, message = "not-judged", f"could not be judged: {type(error).__name__}: {one_line(str(error))}"
+    verdict = Verdict(outcome, points_of(item), title_of(item), tuple(sorted(frames)), message)
+    failing.clear()
+    return verdict
+
+
+def judge_check(item: pytest.Function, evidence: Evidence) -> Verdict:
+    """Run one check's function on evidence, without pytest's machinery for an item.
+
+    Must be called inside a running pytest item, which makes plain asserts explain themselves.
+    """
+    view = evidence.conversation.fresh_view()
+    given = {"conversation": view, "run": evidence.run, **(item.callspec.params if hasattr(item, "callspec") else {})}
+    error: BaseException | None = None
+    try:
+        item.obj(**{name: given[name] for name in item._fixtureinfo.argnames})  # noqa: SLF001 - its parameters
+    except Exception as raised:  # noqa: BLE001 - whatever a rubric raises is an outcome
+        error = raised
+    return classify(item, error, view)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Tell apart: passed, failed, not shown, could not be judged."""
-    from harness.tcp.conversation import NotShown
-
     report = yield
-    if EVIDENCE not in item.config.stash or not {"conversation", "run"} & set(getattr(item, "fixturenames", ())):
+    if not is_check(item) or EVIDENCE not in item.config.stash:
         return report
     error = call.excinfo.value if call.excinfo else None
     if call.when == "call" or error is not None:
-        view = item.stash.get(_VIEW, None)
-        failing = item.config.stash[_FAILING]
-        looked_at = tuple(sorted(failing or (view.looked_at if view else ())))
-        failing.clear()
-        match error:
-            case None:
-                outcome, message = "passed", ""
-            case NotShown():
-                outcome, message = "not-shown", f"not shown: {error}"
-                report.longrepr = message
-            case AssertionError():
-                outcome, message = "failed", _reason(error)
-            case _:
-                outcome, message = (
-                    "not-judged",
-                    f"could not be judged: {type(error).__name__}: {one_line(str(error))}",
-                )
-        item.stash[VERDICT] = Verdict(outcome, points_of(item), title_of(item), looked_at, message)
-        setattr(report, _OUTCOME, outcome)
+        verdict = classify(item, error, item.stash.get(_VIEW, None))
+        if verdict.outcome == "not-shown":
+            report.longrepr = verdict.message
+        setattr(report, _OUTCOME, verdict.outcome)
     return report
 
 

@@ -10,7 +10,7 @@ GOOD_BANNER = b"SSH-2.0-Test_1.0\r\n"
 
 def _checksum(data: bytes) -> int:
     data += b"\0" * (len(data) % 2)
-    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -33,6 +33,8 @@ class Frame:
     payload: bytes
     ttl: int = 64
     ip_id: int = 0
+    tos: int = 0
+    ethernet: bytes = b"\x02\0\0\0\0\x02\x02\0\0\0\0\x01\x08\0"
     checksum: int | None = None  # None: the right one
 
     def encode(self) -> bytes:
@@ -45,9 +47,11 @@ class Frame:
         pseudo = struct.pack(">IIBBH", self.src, self.dst, 0, 6, len(tcp))
         checksum = _checksum(pseudo + tcp) if self.checksum is None else self.checksum
         tcp = tcp[:16] + struct.pack(">H", checksum) + tcp[18:]
-        ip = struct.pack(">BBHHHBBHII", 0x45, 0, 20 + len(tcp), self.ip_id, 0x4000, self.ttl, 6, 0, self.src, self.dst)
+        ip = struct.pack(
+            ">BBHHHBBHII", 0x45, self.tos, 20 + len(tcp), self.ip_id, 0x4000, self.ttl, 6, 0, self.src, self.dst
+        )
         ip = ip[:10] + struct.pack(">H", _checksum(ip)) + ip[12:]
-        frame = b"\x02\0\0\0\0\x02\x02\0\0\0\0\x01\x08\0" + ip + tcp
+        frame = self.ethernet + ip + tcp
         return frame + bytes(max(0, 60 - len(frame)))  # Ethernet pads
 
     def stored_checksum(self) -> int:
@@ -70,9 +74,22 @@ def decode(pcap: bytes) -> list[Frame]:
         header = (offset_flags >> 12) * 4
         src, dst = struct.unpack_from(">II", raw, 26)
         frame = Frame(
-            (seconds * 10**6 + micro) * 1000, src, dst, sport, dport, seq, ack, offset_flags & 0x1FF, window,
-            tcp[20:header], tcp[header:], raw[22], int.from_bytes(raw[18:20], "big"),
-        )  # fmt: skip
+            time=(seconds * 10**6 + micro) * 1000,
+            src=src,
+            dst=dst,
+            sport=sport,
+            dport=dport,
+            seq=seq,
+            ack=ack,
+            flags=offset_flags & 0x1FF,
+            window=window,
+            options=tcp[20:header],
+            payload=tcp[header:],
+            ttl=raw[22],
+            ip_id=int.from_bytes(raw[18:20], "big"),
+            tos=raw[15],
+            ethernet=raw[:14],
+        )
         frames.append(frame if frame.stored_checksum() == checksum else replace(frame, checksum=checksum))
     return frames
 
@@ -114,20 +131,10 @@ def frames_of(segments: Segments) -> list[Frame]:
         if length and src not in seen:
             seen.add(src)
             payload = GOOD_BANNER[:length].ljust(length, b"x")
-        frames.append(
-            Frame(
-                int(segments.time[row]),
-                src,
-                int(segments.dst[row]),
-                int(segments.sport[row]),
-                int(segments.dport[row]),
-                int(segments.seq[row]),
-                int(segments.ack[row]),
-                int(segments.flags[row]),
-                int(segments.window[row]),
-                _option_bytes(segments, row),
-                payload,
-                ip_id=row,
-            )  # fmt: skip
-        )
+        column = {
+            name: int(getattr(segments, name)[row]) for name in ("time", "src", "dst", "sport", "dport", "seq", "ack")
+        }
+        flags, window = int(segments.flags[row]), int(segments.window[row])
+        options = _option_bytes(segments, row)
+        frames.append(Frame(**column, flags=flags, window=window, options=options, payload=payload, ip_id=row))
     return frames

@@ -110,6 +110,7 @@ def decode(frames: Frames, link_type: int) -> Segments:
         ack=field.u32(tcp + 8).astype(np.uint32),
         flags=(offset_flags & 0x1FF).astype(np.uint16),
         window=field.u16(tcp + 14).astype(np.uint16),
+        ip_id=field.u16(ip + 4).astype(np.int32),
         length=length.astype(np.int32),
         mss=options["mss"].astype(np.int32),
         wscale=options["wscale"].astype(np.int16),

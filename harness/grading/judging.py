@@ -2,7 +2,7 @@
 
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,44 +12,68 @@ from _pytest.config import default_plugins
 from harness import pytest_plugin
 from harness.errors import HarnessError
 from harness.grading.results import Check, Results, describe_connection
-from harness.pytest_plugin import EVIDENCE, VERDICT, Evidence
+from harness.pytest_plugin import Evidence, Verdict, is_live_only, judge_check
 
 LABS = Path(__file__).resolve().parents[2] / "labs"
 
 
-class _Judge:
-    """The pytest plugin of one judging: brings the evidence, takes the verdicts."""
+GIVEN = frozenset({"conversation", "run"})
 
-    def __init__(self, evidence: Evidence) -> None:
+
+class _JudgingItem(pytest.Item):
+    """The one pytest item of a judging: calls every check on every piece of evidence."""
+
+    checks: list[pytest.Function]
+    evidence: Iterable[Evidence]
+    judged: list[tuple[Check, ...]]
+
+    def runtest(self) -> None:
+        for piece in self.evidence:
+            checks = [item for item in self.checks if piece.run is not None or not is_live_only(item)]
+            self.judged.append(tuple(_check(item, judge_check(item, piece)) for item in checks))
+
+
+def _check(item: pytest.Function, verdict: Verdict) -> Check:
+    return Check(
+        id=item.name.removeprefix("test_"),
+        title=verdict.title,
+        points=verdict.points,
+        score={"passed": verdict.points, "not-judged": None}.get(verdict.outcome, 0),
+        outcome=verdict.outcome,
+        frames=verdict.frames,
+        message=verdict.message,
+    )
+
+
+class _Judging:
+    """The pytest plugin of one judging: turns the collected rubric into one item."""
+
+    def __init__(self, evidence: Iterable[Evidence]) -> None:
         self._evidence = evidence
-        self.checks: list[Check] = []
-        self.errors: list[str] = []
-
-    def pytest_configure(self, config: pytest.Config) -> None:
-        config.stash[EVIDENCE] = self._evidence
+        self.judged: list[tuple[Check, ...]] = []
+        self.error: str | None = None
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            self.errors.append(f"{report.nodeid}: {str(report.longrepr).strip().splitlines()[-1]}")
+            self.error = f"{report.nodeid}: {str(report.longrepr).strip().splitlines()[-1]}"
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_runtest_teardown(self, item: pytest.Item) -> None:
-        verdict = item.stash.get(VERDICT, None)
-        if verdict is None:
-            self.errors.append(f"{item.nodeid}: not run")
-            return
-        earned = {"passed": verdict.points, "not-judged": None}.get(verdict.outcome, 0)
-        self.checks.append(
-            Check(
-                id=item.name.removeprefix("test_"),
-                title=verdict.title,
-                points=verdict.points,
-                score=earned,
-                outcome=verdict.outcome,
-                frames=verdict.frames,
-                message=verdict.message,
-            )
-        )
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
+        checks = [item for item in items if isinstance(item, pytest.Function)]
+        for item in checks:
+            asked = set(item._fixtureinfo.argnames)  # noqa: SLF001 - its parameters
+            if asked - GIVEN - set(getattr(getattr(item, "callspec", None), "params", ())):
+                self.error = (
+                    f"{item.nodeid} asks for {', '.join(sorted(asked - GIVEN))}; a check is given {sorted(GIVEN)}"
+                )
+        judging: _JudgingItem = _JudgingItem.from_parent(session, name="judging")
+        judging.checks = checks
+        judging.evidence, judging.judged = self._evidence, self.judged
+        items[:] = [] if self.error or not checks else [judging]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.error = str(report.longrepr).strip().splitlines()[-1]
 
 
 @contextmanager
@@ -83,23 +107,34 @@ def rubric_folder(lab: str) -> Path:
     return LABS / lab
 
 
-def judge(lab: str, evidence: Evidence, provider: str | None = None) -> Results:
-    """Judge evidence by a lab's rubric.
+def judge_many(lab: str, evidence: Iterable[Evidence]) -> list[tuple[Check, ...]]:
+    """Judge many pieces of evidence by a lab's rubric, in one pytest session; returns each one's checks.
 
     Raises:
         HarnessError: the rubric itself cannot be run; that is never a mark.
     """
-    judging = _Judge(evidence)
+    judging = _Judging(evidence)
+    unneeded = ("terminal", "cacheprovider", "capture", "logging", "warnings", "faulthandler", "tmpdir", "unittest")
     arguments = [
         str(rubric_folder(lab)),
         "--config-file=/dev/null",
         f"--rootdir={LABS.parent}",
         "--strict-markers",
-        *(f"-pno:{name}" for name in ("terminal", "cacheprovider", "capture", "logging", "warnings", "faulthandler")),
+        *(f"-pno:{name}" for name in unneeded),
     ]
     with _environment("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1"):
         status = pytest.main(arguments, plugins=[pytest_plugin, judging])
-    if judging.errors or not judging.checks or status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        why = judging.errors[0] if judging.errors else f"pytest ended with status {int(status)}"
+    if judging.error or status != pytest.ExitCode.OK:
+        why = judging.error or f"pytest ended with status {int(status)}"
         raise HarnessError(f"the rubric of lab {lab!r} cannot be run: {why}")
-    return Results(lab, provider, describe_connection(evidence.conversation), tuple(judging.checks))
+    return judging.judged
+
+
+def judge(lab: str, evidence: Evidence, provider: str | None = None) -> Results:
+    """Judge one piece of evidence by a lab's rubric.
+
+    Raises:
+        HarnessError: as `judge_many`.
+    """
+    (checks,) = judge_many(lab, [evidence])
+    return Results(lab, provider, describe_connection(evidence.conversation), checks)

@@ -48,9 +48,9 @@ mount -t tmpfs -o mode=0755 tmpfs /var/log
 touch /var/log/lastlog /var/log/wtmp # sshd complains on the user's terminal where they are missing
 mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null || true # only root may; without it states are sampled
 cd "$home"
-# An ssh client that says goodbye closes 30 µs later, sshd a millisecond after it has heard. On a wire ssh is first. Here
-# the wire takes no time, and on a busy CPU sshd, just woken, would now and then be put in front; as a batch process it
-# does not preempt (sched(7)). The path is absolute since sshd executes itself again for each connection.
+# An ssh client that says goodbye closes 30 µs later, sshd a millisecond after it has heard. On a wire ssh is first.
+# Here the wire takes no time, and on a busy CPU sshd, just woken, would now and then be put in front; as a batch
+# process it does not preempt (sched(7)). The path is absolute: sshd executes itself again for each connection.
 exec chrt --batch 0 "$sshd" -D -e -f "$files/sshd_config"
 """
 

@@ -63,9 +63,9 @@ def _base(
         return int(seq[syns[0]]), True
     rows = np.flatnonzero(own & (flags & RST == 0))
     acks = np.flatnonzero(~own & (flags & ACK != 0))
-    if len(rows):
-        return int(seq[rows[0]] - 1) % (1 << 32), False
-    return (int(ack[acks[0]] - 1) % (1 << 32) if len(acks) else 0), False
+    resets = np.flatnonzero(own)
+    first = seq[rows[0]] if len(rows) else ack[acks[0]] if len(acks) else seq[resets[0]] if len(resets) else 1
+    return int(first - 1) % (1 << 32), False
 
 
 def _running(values: Positions, start: int) -> tuple[Positions, Positions]:
@@ -100,15 +100,17 @@ def arithmetic(segments: Segments, conversation: Rows) -> Arithmetic:
         base, isn_shown = _base(seq, ack_field, flags, own)
         bases.append(base)
         shown.append(isn_shown)
-        mine = np.flatnonzero(own)
+        # A RST may carry any number; it does not move the stream.
+        mine = np.flatnonzero(own & ~is_rst)
         numbers = np.concatenate(([base], seq[mine]))
         position[mine] = np.cumsum(_signed(np.diff(numbers)))
         occupied = length + (flags & SYN != 0) + (flags & FIN != 0)
-        end[mine] = position[mine] + np.where(is_rst, 0, occupied)[mine]
-        # A RST may carry any number; it does not move the stream on.
-        reached, by = _running(np.where(own & ~is_rst, end, low), 0 if isn_shown else 1)
+        end[mine] = position[mine] + occupied[mine]
+        reached, by = _running(np.where(own & ~is_rst, end, low), 0)
         reached_by_end.append((reached, by))
-        sent[mine], sent_row[mine] = reached[mine], by[mine]
+        sent[own], sent_row[own] = reached[own], by[own]
+        resets = np.flatnonzero(own & is_rst)
+        position[resets] = end[resets] = sent[resets] + _signed(seq[resets] - base - sent[resets])
 
     for own, other in ((forward, 1), (~forward, 0)):
         mine = np.flatnonzero(own & (flags & ACK != 0))

@@ -58,7 +58,7 @@ class Segment:
         self.sender: End = "initiator" if conversation.rows.forward[row] else "responder"
 
     def _column(self, name: str) -> int:
-        return int(getattr(self._conversation.segments_columns, name)[self._conversation.rows.rows[self._row]])
+        return self._conversation.column(name)[self._row]
 
     def _where(self, field: str) -> Where:
         return Where(self.frame, self.sender, field)
@@ -190,6 +190,22 @@ class Segment:
             and conversation.is_free(self.sender, start, stop, before=row)
             and conversation.is_boundary(self.sender, start, before=row)
         )
+
+    @property
+    def sent_again_after(self) -> int | None:
+        """How long after its sender had got this far it repeats some of that, in ns; None if it repeats nothing.
+
+        A frame that was merely captured twice (equal in every field, IP identification included) repeats nothing.
+        """
+        conversation = self._conversation
+        before = int(conversation.numbers.sent_row[self._row])
+        if before == NONE or not (self.repeats or self.offset < 0) or self._is_copy_of(conversation.at(before)):
+            return None
+        return self.time - conversation.at(before).time
+
+    def _is_copy_of(self, other_one: "Segment") -> bool:
+        fields = ("ip_id", "seq", "ack", "flags", "window", "length", "tsval", "tsecr")
+        return all(self._column(name) == other_one._column(name) for name in fields)  # noqa: SLF001 - of its own class
 
     @property
     def highest_sent_by_peer(self) -> Seq | None:
@@ -374,6 +390,7 @@ class Conversation:
         self.rows = rows
         self.numbers: Arithmetic = arithmetic(columns, rows)
         self.looked_at: set[int] = set()
+        self._columns: dict[str, list[int]] = {}
         self.initiator = f"{address_text(rows.initiator[0])}:{rows.initiator[1]}"
         self.responder = f"{address_text(rows.responder[0])}:{rows.responder[1]}"
 
@@ -381,9 +398,17 @@ class Conversation:
 
     def fresh_view(self) -> "Conversation":
         """The same conversation, with all that is worked out already, and nothing looked at yet."""
+        # What every check needs is worked out once, for all views.
+        _ = self.rows_in_order, self.states_by_row, self._boundaries, self.close
         view = object.__new__(Conversation)
         view.__dict__.update(self.__dict__, looked_at=set())
         return view
+
+    def column(self, name: str) -> list[int]:
+        """One of the capture's columns, as far as it is this conversation's, as a list."""
+        if name not in self._columns:
+            self._columns[name] = getattr(self.segments_columns, name)[self.rows.rows].tolist()
+        return self._columns[name]
 
     @cached_property
     def rows_in_order(self) -> tuple[Segment, ...]:

@@ -26,6 +26,13 @@ _OPTION = re.compile(
     r"|(?P<sack>sack \S+)|nop"
 )
 
+_MOST = {
+    "time": (1 << 63) - 1,  # nanoseconds
+    **dict.fromkeys(("window", "length", "mss"), 0xFFFF),
+    "wscale": 0xFF,
+    **dict.fromkeys(("tsval", "tsecr"), 0xFFFFFFFF),
+}
+
 
 def parse(
     text: str,
@@ -62,7 +69,10 @@ def parse(
         clock = float(found["time"]) + (clock if found["plus"] else 0)
         sender = 0 if found["way"] == ">" else 1
         (src, sport), (dst, dport) = ends[sender], ends[1 - sender]
-        flags = from_letters(found["flags"])
+        try:
+            flags = from_letters(found["flags"])
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from None
         ack = (isns[1 - sender] + int(found["ack"])) % (1 << 32) if found["ack"] and flags & ACK else 0
         rows.append(
             {
@@ -80,6 +90,9 @@ def parse(
                 **_options(found["options"] or "", number),
             }
         )
+        for name, most in _MOST.items():
+            if rows[-1].get(name, 0) > most:
+                raise ValueError(f"line {number}: {name} {rows[-1][name]} is more than {most}")
     return from_rows(rows)
 
 

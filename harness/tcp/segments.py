@@ -30,6 +30,7 @@ class Segments:
         ack: uint32, the field, whether or not the flag ACK is set.
         flags: uint16, bits of `harness.tcp.flags`.
         window: uint16, as in the header (not scaled).
+        ip_id: int32, the IPv4 identification (RFC 6864), or ABSENT.
         length: int32, payload bytes by the IP length.
         mss: int32, option of RFC 9293 §3.7.1, or ABSENT.
         wscale: int16, option of RFC 7323 §2, or ABSENT.
@@ -51,6 +52,7 @@ class Segments:
     ack: NDArray[np.uint32]
     flags: NDArray[np.uint16]
     window: NDArray[np.uint16]
+    ip_id: NDArray[np.int32]
     length: NDArray[np.int32]
     mss: NDArray[np.int32]
     wscale: NDArray[np.int16]
@@ -76,6 +78,7 @@ _DTYPES: dict[str, Any] = {
     "ack": np.uint32,
     "flags": np.uint16,
     "window": np.uint16,
+    "ip_id": np.int32,
     "length": np.int32,
     "mss": np.int32,
     "wscale": np.int16,
@@ -84,7 +87,7 @@ _DTYPES: dict[str, Any] = {
     "tsval": np.int64,
     "tsecr": np.int64,
 }
-_DEFAULTS = {"mss": ABSENT, "wscale": ABSENT, "tsval": ABSENT, "tsecr": ABSENT}
+_DEFAULTS = {"ip_id": ABSENT, "mss": ABSENT, "wscale": ABSENT, "tsval": ABSENT, "tsecr": ABSENT}
 
 
 def from_rows(

@@ -65,11 +65,23 @@ def start_states(segments: Segments, conversation: Rows) -> tuple[State, State]:
     return State.CLOSED, State.LISTEN
 
 
-def _control_rows(flags: "np.ndarray[tuple[int], np.dtype[np.uint16]]", numbers: Arithmetic) -> list[int]:
-    """The rows that can change a state: SYN, FIN, RST, and each ACK that covers more than any before it did."""
+def _control_rows(
+    flags: "np.ndarray[tuple[int], np.dtype[np.uint16]]", forward: "np.ndarray[tuple[int], np.dtype[np.bool_]]",
+    numbers: Arithmetic,
+) -> list[int]:
+    """The rows that can change a state.
+
+    SYN, FIN, RST; each ACK that covers more than any before it did; the first that answers a FIN sent again.
+    """
     news = (flags & ACK != 0) & (numbers.ack > numbers.acked)
-    near_control = news & ((numbers.acked < 1) | _covers_fin(flags, numbers))
-    return np.flatnonzero((flags & (SYN | FIN | RST) != 0) | near_control).tolist()
+    control = (flags & (SYN | FIN | RST) != 0) | (news & ((numbers.acked < 1) | _covers_fin(flags, numbers)))
+    for own in (forward, ~forward):
+        fins = np.flatnonzero(own & (flags & FIN != 0))
+        if len(fins) > 1:
+            covers = np.flatnonzero(~own & (flags & ACK != 0) & (numbers.ack >= numbers.end[fins].min()))
+            answers = np.searchsorted(covers, fins[1:])
+            control[covers[answers[answers < len(covers)]]] = True
+    return np.flatnonzero(control).tolist()
 
 
 def _covers_fin(
@@ -112,7 +124,7 @@ def walk(segments: Segments, conversation: Rows, numbers: Arithmetic) -> tuple[t
         end.state, illegal = step(end.state, event)
         steps.append(Step(row, who, event, end.state, illegal))
 
-    for row in _control_rows(flags, numbers):
+    for row in _control_rows(flags, conversation.forward, numbers):
         sender = 0 if conversation.forward[row] else 1
         for who, event in _events(row, sender, int(flags[row]), numbers, ends, segments, conversation):
             happens(row, who, event)
@@ -140,6 +152,8 @@ def _events(  # noqa: PLR0913
     if acks:
         if peer.syn_sent and not me.has_peers_syn and ack >= 1:
             me.has_peers_syn = True
+            if me.syn_sent and flags & SYN and peer.syn_was_syn_ack:  # simultaneous open: its SYN came before that
+                yield sender, Event.RCV_SYN
             yield sender, Event.RCV_SYN_ACK if peer.syn_was_syn_ack else Event.RCV_SYN
         if peer.fin_end is not None and not me.has_peers_fin and ack >= peer.fin_end:
             me.has_peers_fin = True
