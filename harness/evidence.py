@@ -1,14 +1,27 @@
 """What is judged: the lab's conversation of a capture, with what a live run recorded beside it."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from harness.captures.capture import load_capture
+from harness.captures.reading import load_capture
 from harness.errors import HarnessError
-from harness.pytest_plugin import Evidence
 from harness.runs import CAPTURE, RunRecord, read_run
 from harness.tcp.conversation import Conversation, conversations
 
 SSH_PORT = 22
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a rubric judges.
+
+    Attributes:
+        conversation: the lab's conversation of the capture.
+        run: what a live run recorded beside it; None for a capture from elsewhere.
+    """
+
+    conversation: Conversation
+    run: RunRecord | None = None
 
 
 def lab_conversation(found: list[Conversation], name: str, run: RunRecord | None = None) -> Conversation:

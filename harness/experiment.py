@@ -2,24 +2,21 @@
 
 import platform
 import secrets
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from harness.captures.capture import read_capture
 from harness.errors import HarnessError
 from harness.hosts.host import Testbed, together
 from harness.hosts.testbeds import testbed_for
 from harness.inventory import Inventory
+from harness.kernel_states import HostStates
+from harness.observer import observing
 from harness.preflight import HostFacts, preflight
 from harness.runs import CAPTURE, RUN, RUN_SCHEMA, STATES, STATES_SCHEMA, RunFolder, dump_json
 from harness.session import FourTuple, prepared, session
-from harness.states import HostStates, observing
-from harness.tcp.conversation import conversations
 from harness.tcpdump import Captured, capturing
 from harness.waiting import wait_for
 
@@ -115,24 +112,13 @@ def capture_filter(testbed: Testbed) -> str:
 
 def _shows_the_close(pcap: bytes, four_tuple: FourTuple) -> bool:
     """Whether the capture so far holds the end of the lab's connection."""
+    from harness.captures.reading import read_capture
+    from harness.tcp.conversation import conversations
+
     return any(
         conversation.initiator == four_tuple.initiator and conversation.is_over
         for conversation in conversations(read_capture(pcap, "the capture so far").segments)
     )
-
-
-def import_the_judge() -> None:
-    """Import what judging needs in the background: the experiment mostly waits for other processes."""
-
-    def load() -> None:
-        import harness.grading.judging
-        import harness.reports.junit
-        import harness.reports.text
-
-        harness.grading.judging.warm_up()
-
-    sys.setswitchinterval(0.0005)  # the experiment's threads are not to wait 5 ms for each import's turn
-    threading.Thread(target=load, daemon=True).start()
 
 
 def run_experiment(inventory: Inventory, provider: str, close: str | None, announce: Announce) -> Experiment:
@@ -151,7 +137,6 @@ def run_experiment(inventory: Inventory, provider: str, close: str | None, annou
     run_id, began = secrets.token_hex(4), time.time()
     with ExitStack() as stack:
         with timings.step("bring up the two hosts"):
-            import_the_judge()
             testbed = stack.enter_context(testbed_for(inventory, provider))
         close = close or ("four" if testbed.owned else "as-is")
         with timings.step("check both hosts"):

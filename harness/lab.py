@@ -1,23 +1,41 @@
 """Run a lab from inventory to verdict, and check a capture by a lab's rubric: what the tasks call."""
 
+import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cli import ROOT, print_styled, progress, say, width
 from harness.errors import HarnessError
-from harness.grading.results import Results
 from harness.runs import RunFolder, dump_json, new_run_folder
 
 if TYPE_CHECKING:
+    from harness.grading.results import Results
     from harness.tcp.conversation import Conversation
 
 
-def _not_judged(lab: str, provider: str | None, cause: str) -> Results:
+def _import_the_judge() -> None:
+    """Import what judging needs in the background: the experiment mostly waits for other processes."""
+
+    def load() -> None:
+        import harness.grading.judging
+        import harness.reports.junit
+        import harness.reports.text
+
+        harness.grading.judging.warm_up()
+
+    sys.setswitchinterval(0.0005)  # the experiment's threads are not to wait 5 ms for each import's turn
+    threading.Thread(target=load, daemon=True).start()
+
+
+def _not_judged(lab: str, provider: str | None, cause: str) -> "Results":
+    from harness.grading.results import Results
+
     return Results(lab, provider, None, (), cause)
 
 
-def _write_results(folder: RunFolder, results: Results) -> None:
+def _write_results(folder: RunFolder, results: "Results") -> None:
     from harness.reports.junit import junit
 
     folder.write("results.json", dump_json(results.to_json()))

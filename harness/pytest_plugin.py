@@ -17,21 +17,9 @@ import pytest
 from harness.errors import HarnessError, one_line
 
 if TYPE_CHECKING:
+    from harness.evidence import Evidence
     from harness.runs import RunRecord
     from harness.tcp.conversation import Conversation
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What a rubric judges.
-
-    Attributes:
-        conversation: the lab's conversation of the capture.
-        run: what a live run recorded beside it; None for a capture from elsewhere.
-    """
-
-    conversation: "Conversation"
-    run: "RunRecord | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +41,7 @@ class Verdict:
     message: str
 
 
-EVIDENCE = pytest.StashKey[Evidence]()
+EVIDENCE = pytest.StashKey["Evidence"]()
 _FAILING = pytest.StashKey[set[int]]()
 _VIEW = pytest.StashKey["Conversation"]()
 _OUTCOME = "lab_outcome"  # on a report: what pytest_report_teststatus names
@@ -71,9 +59,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_FAILING] = set()
 
 
-def _load(config: pytest.Config) -> Evidence | None:
+def _load(config: pytest.Config) -> "Evidence | None":
     """The evidence that the command line names."""
-    from harness.evidence import evidence_of_capture, evidence_of_run
+    from harness.evidence import evidence_of_capture, evidence_of_run  # numpy: only where a rubric is judged
 
     if run := getattr(config.option, "lab_run", None):
         return evidence_of_run(Path(run))
@@ -182,7 +170,7 @@ def classify(item: pytest.Item, error: BaseException | None, view: "Conversation
     return verdict
 
 
-def judge_check(item: pytest.Function, evidence: Evidence) -> Verdict:
+def judge_check(item: pytest.Function, evidence: "Evidence") -> Verdict:
     """Run one check's function on evidence, without pytest's machinery for an item.
 
     Must be called inside a running pytest item, which makes plain asserts explain themselves.

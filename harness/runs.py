@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.states import HostStates, SocketState
+from harness.kernel_states import HostStates, SocketState
 
 CAPTURE = "capture.pcap"
 RUN = "run.json"

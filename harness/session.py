@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.errors import HarnessError, one_line
 from harness.hosts.host import RemoteProcess, Testbed, together, undone_by
-from harness.hosts.keys import new_key_pair
+from harness.hosts.keys import known_hosts_name, new_key_pair
 
 CLOSES = ("three", "four", "as-is")
 
@@ -142,8 +142,7 @@ def prepared(testbed: Testbed, run_id: str, close: str) -> Iterator[Prepared]:
     quick = "yes" if close == "four" else "no"
     on_server = (client.entry.address, quick, run_id)
     on_client = (server.entry.address, quick, run_id)
-    port = client.entry.port
-    known_as = client.entry.address if port == 22 else f"[{client.entry.address}]:{port}"
+    known_as = known_hosts_name(client.entry.address, client.entry.port)
     identity = f"{key.private}{known_as} {client.host_key}\n"
     authorised = f'from="{server.entry.address}" {key.public} tcp-lab-{run_id}\n'
     with undone_by(server, _UNDO_ON_SERVER, *on_server), undone_by(client, _UNDO_ON_CLIENT, *on_client):

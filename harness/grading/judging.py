@@ -11,8 +11,9 @@ from _pytest.config import default_plugins
 
 from harness import pytest_plugin
 from harness.errors import HarnessError
+from harness.evidence import Evidence
 from harness.grading.results import Check, Results, describe_connection
-from harness.pytest_plugin import Evidence, Verdict, is_live_only, judge_check
+from harness.pytest_plugin import Verdict, is_live_only, judge_check
 
 LABS = Path(__file__).resolve().parents[2] / "labs"
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from harness.errors import HarnessError, one_line
 from harness.hosts.host import Testbed
-from harness.hosts.keys import KeyPair, new_key_pair
+from harness.hosts.keys import KeyPair
 from harness.inventory import HostEntry, Inventory
 from harness.waiting import wait_for
 
@@ -139,6 +139,16 @@ class Holder:
             raise HarnessError(f"embedded: {self._said()}")
         return json.loads(answer), descriptors
 
+    def set_up(self, plan: dict[str, Any]) -> None:
+        """Have the hosts of a plan made; each host's sshd may still be starting when this returns.
+
+        Raises:
+            HarnessError: namespaces cannot be made here, or a step failed; says why.
+        """
+        answer, _ = self.ask(plan)
+        if "error" in answer:
+            raise HarnessError(f"embedded: setting up the namespaces failed: {one_line(answer['error'])}")
+
     def _said(self) -> str:
         """Why the holder is gone."""
         try:
@@ -168,8 +178,8 @@ class Holder:
 
 
 @contextmanager
-def holding(plan: dict[str, Any]) -> Iterator[Holder]:
-    """Start the namespace holder with a plan; it and all it made are gone when the block is left."""
+def holding() -> Iterator[Holder]:
+    """Start the namespace holder; it and all it makes are gone when the block is left."""
     if reason := refusal():
         raise HarnessError(f"embedded: {reason}")
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -189,11 +199,7 @@ def holding(plan: dict[str, Any]) -> Iterator[Holder]:
             )
         try:
             ours.settimeout(SECONDS)
-            holder = Holder(ours, process)
-            answer, _ = holder.ask(plan)
-            if "error" in answer:
-                raise HarnessError(f"embedded: setting up the namespaces failed: {one_line(answer['error'])}")
-            yield holder
+            yield Holder(ours, process)
         finally:
             ours.close()  # the holder sees it and ends
             try:
@@ -211,8 +217,8 @@ def holding_nothing() -> None:
     Raises:
         HarnessError: they cannot; says why.
     """
-    with holding({"hosts": {}}):
-        pass
+    with holding() as holder:
+        holder.set_up({"hosts": {}})
 
 
 @contextmanager
@@ -222,8 +228,6 @@ def embedded(inventory: Inventory) -> Iterator[Testbed]:
     Raises:
         HarnessError: a tool is missing, namespaces are forbidden, or the set-up failed; one line with the mend.
     """
-    from harness.hosts.ssh import Login, both_connected
-
     entries = (inventory.server, inventory.client)
     for name in TOOLS:
         tool(name)
@@ -233,14 +237,17 @@ def embedded(inventory: Inventory) -> Iterator[Testbed]:
             f"{inventory.path}: the embedded hosts share one /24 link, but hosts.client.address "
             f"{entries[1].address} is not in {network}"
         )
-    host_keys = {entry.role: new_key_pair() for entry in entries}
-    user_key = new_key_pair()
     names = "127.0.0.1 localhost\n" + "".join(f"{e.address} {e.role}\n" for e in entries)
-    plan = {
-        "hosts": {e.role: _host_plan(e, host_keys[e.role], user_key, names) for e in entries},
-    }
     with ExitStack() as stack:
-        holder = stack.enter_context(holding(plan))
+        holder = stack.enter_context(holding())  # started first: it sets up while paramiko is imported here
+        from harness.hosts.keys import known_hosts_name, new_key_pair
+
+        host_keys = {entry.role: new_key_pair() for entry in entries}
+        user_key = new_key_pair()
+        holder.set_up({"hosts": {e.role: _host_plan(e, host_keys[e.role], user_key, names) for e in entries}})
+
+        from harness.hosts.ssh import Login, both_connected
+
         logins = []
         for entry in entries:
             sock = wait_for(
@@ -249,10 +256,7 @@ def embedded(inventory: Inventory) -> Iterator[Testbed]:
                 seconds=SECONDS,
             )
             stack.callback(sock.close)
-            # As OpenSSH writes it: the port stands in known_hosts only where it is not 22.
-            known_as = entry.address
-            pinned = known_as if entry.port == 22 else f"[{known_as}]:{entry.port}"
-            host_keys_text = f"{pinned} {host_keys[entry.role].public}"
-            logins.append(Login(entry, host_keys_text, known_as, sock=sock, private_key=user_key.private))
+            pinned = f"{known_hosts_name(entry.address, entry.port)} {host_keys[entry.role].public}"
+            logins.append(Login(entry, pinned, entry.address, sock=sock, private_key=user_key.private))
         server, client = stack.enter_context(both_connected(logins))
         yield Testbed("embedded", server, client, owned=True)

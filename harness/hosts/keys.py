@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+SSH_PORT = 22
+
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
@@ -30,3 +32,8 @@ def new_key_pair() -> KeyPair:
     private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
     public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
     return KeyPair(private.decode(), public.decode())
+
+
+def known_hosts_name(address: str, port: int) -> str:
+    """A host's name in known_hosts: with its port where that is not 22 (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT)."""
+    return address if port == SSH_PORT else f"[{address}]:{port}"

@@ -12,14 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.tcp.arithmetic import NONE, Arithmetic
 from harness.tcp.flags import ACK, FIN, RST, SYN
 from harness.tcp.segments import Segments
 from harness.tcp.splitting import Rows
 from harness.tcp.states import Event, State, step
-
-ENDS = ("initiator", "responder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,8 @@ def start_states(segments: Segments, conversation: Rows) -> tuple[State, State]:
 
 
 def _control_rows(
-    flags: "np.ndarray[tuple[int], np.dtype[np.uint16]]", forward: "np.ndarray[tuple[int], np.dtype[np.bool_]]",
+    flags: NDArray[np.uint16],
+    forward: NDArray[np.bool_],
     numbers: Arithmetic,
 ) -> list[int]:
     """The rows that can change a state.
@@ -84,9 +84,7 @@ def _control_rows(
     return np.flatnonzero(control).tolist()
 
 
-def _covers_fin(
-    flags: "np.ndarray[tuple[int], np.dtype[np.uint16]]", numbers: Arithmetic
-) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+def _covers_fin(flags: NDArray[np.uint16], numbers: Arithmetic) -> NDArray[np.bool_]:
     ends = numbers.end[flags & FIN != 0]
     covers = np.zeros(len(flags), np.bool_)
     for end in np.unique(ends):

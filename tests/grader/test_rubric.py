@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.captures.capture import read_capture
+from harness.captures.reading import read_capture
 from harness.errors import HarnessError
-from harness.evidence import lab_conversation
+from harness.evidence import Evidence, lab_conversation
 from harness.grading.judging import judge, judge_many, rubric_folder
 from harness.grading.results import Check
-from harness.pytest_plugin import Evidence
 from harness.tcp.conversation import Conversation, conversations
 from harness.tcp.notation import parse
 from tests.grader.mutants import (

@@ -1,16 +1,11 @@
-"""The kernel's socket states during a run: sampled with ss(8), and traced where the kernel's own trace may be read.
+"""The kernel's socket states during a run, as ss(8) and the kernel's own trace told them.
 
-The trace (tracefs, event sock/inet_sock_set_state, Linux ≥ 4.16) has every transition; samples see what lasted long
-enough. Both are kept apart from the capture: they are the second witness to states inferred from packets.
+They are kept apart from the capture: a second witness to the states inferred from packets.
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
-
-from harness.hosts.host import Host, RemoteProcess, Testbed, together
 
 # Both tools' names → RFC 9293's.
 _NAMES = {
@@ -22,41 +17,6 @@ _NAMES = {
     "CLOSE": "CLOSED",
     "UNCONN": "CLOSED",
 }
-
-# One process a host: traces and samples until its input ends, then looks once more and prints the trace.
-_WATCH = """
-PATH=$PATH:/usr/sbin:/sbin
-instance=/sys/kernel/tracing/instances/$1 port=$2 here=$3 there=$4
-sampler=
-end() {
-    [ -z "$sampler" ] || kill "$sampler" 2>/dev/null
-    [ ! -d "$instance" ] || { cd / && rmdir "$instance"; }
-}
-trap end EXIT
-trap 'exit 1' TERM HUP INT PIPE
-if mkdir "$instance" 2>/dev/null; then
-    cd "$instance"
-    echo "sport == $port || dport == $port" >events/sock/inet_sock_set_state/filter &&
-        echo 1 >events/sock/inet_sock_set_state/enable && echo "wall $(date +%s.%N)" >trace_marker ||
-        { cd / && rmdir "$instance"; }
-fi
-look() { echo "@ $(date +%s.%N)" && ss -H -t -a -n -o "src $here and dst $there"; }
-if command -v ss >/dev/null 2>&1; then
-    while look; do sleep 0.05; done &
-    sampler=$!
-fi
-echo "== ready"
-while read -r _; do :; done
-if [ -n "$sampler" ]; then
-    kill "$sampler"
-    wait "$sampler" 2>/dev/null
-    echo && echo "== final" && look
-fi
-if [ -d "$instance" ]; then
-    echo "== trace" && cat trace
-fi
-exit 0
-"""
 
 _TRACE_LINE = re.compile(
     r"\s(?P<clock>\d+\.\d+): inet_sock_set_state: .*sport=(?P<sport>\d+) dport=(?P<dport>\d+) "
@@ -166,40 +126,3 @@ def parse_watch(text: str, address: str) -> HostStates:
         trace=parse_trace(trace, address) if separator else None,
         final=parse_samples(final) if has_ss else None,
     )
-
-
-class Observer:
-    """Watches both hosts' sockets while its block runs."""
-
-    def __init__(self, watching: dict[Host, RemoteProcess]) -> None:
-        self._watching = watching
-
-    def finish(self) -> dict[str, HostStates]:
-        """Look once more, stop, and return what each host's kernel said, by role."""
-        for process in self._watching.values():
-            process.end_input()
-        return {
-            host.role: parse_watch(process.wait().text, host.entry.address) for host, process in self._watching.items()
-        }
-
-
-@contextmanager
-def observing(testbed: Testbed, run_id: str) -> Iterator[Observer]:
-    """Watch the kernel's socket states on both hosts while the block runs; it has begun when the block is entered.
-
-    Raises:
-        HarnessError: a host was lost.
-    """
-    port = str(testbed.client.entry.port)
-    with ExitStack() as stack:
-
-        def watch(host: Host, peer: Host) -> RemoteProcess:
-            name = f"tcp-lab-{run_id}-{host.role}"
-            script = ("sh", "-c", _WATCH, "sh", name, port, host.entry.address, peer.entry.address)
-            process = stack.enter_context(host.start(*script))
-            process.wait_for_output("it watched the sockets", "== ready")
-            return process
-
-        server, client = testbed.hosts
-        watching = together(lambda: watch(server, client), lambda: watch(client, server))
-        yield Observer(dict(zip(testbed.hosts, watching, strict=True)))

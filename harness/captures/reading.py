@@ -1,0 +1,44 @@
+"""Read a capture file, whatever wrote it."""
+
+from pathlib import Path
+
+from harness.captures.capture import Capture
+from harness.captures.pcap import is_pcap, read_pcap
+from harness.errors import HarnessError
+
+MAX_BYTES = 1 << 30
+
+
+def read_capture(data: bytes, name: str) -> Capture:
+    """Read a capture from the bytes of its file; *name* is for messages.
+
+    Raises:
+        HarnessError: it is empty or not a capture.
+    """
+    if not data:
+        raise HarnessError(f"{name}: the capture file is empty; was tcpdump started with -w and stopped in order?")
+    if not is_pcap(data):
+        raise HarnessError(f"{name}: not a pcap file (it begins with {data[:4].hex(' ')}); write it with tcpdump -w")
+    return read_pcap(data, name)
+
+
+def load_capture(path: Path) -> Capture:
+    """Read a whole, undamaged capture that holds TCP, to be judged.
+
+    Raises:
+        HarnessError: one line: no such file, empty, not a capture, damaged, or without TCP.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise HarnessError(f"{path}: larger than {MAX_BYTES >> 20} MiB")
+        data = path.read_bytes()
+    except OSError as error:
+        raise HarnessError(f"{path}: cannot read the capture: {error.strerror}") from None
+    capture = read_capture(data, str(path))
+    if capture.damage:
+        raise HarnessError(f"{path}: {capture.damage}; fetch the file again, or stop tcpdump in order")
+    if not len(capture.segments):
+        raise HarnessError(
+            f"{path}: no TCP segment in its {capture.frames} frames; capture with the filter 'tcp port 22'"
+        )
+    return capture

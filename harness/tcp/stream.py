@@ -1,0 +1,120 @@
+"""All that one end of a conversation sent."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from harness.tcp.ends import End
+from harness.tcp.flags import FIN, RST
+from harness.tcp.segment import NotShown, Segment
+from harness.tcp.values import Seq
+
+if TYPE_CHECKING:
+    from harness.tcp.conversation import Conversation
+
+
+class Stream:
+    """All that one end sent."""
+
+    __slots__ = ("_conversation", "end")
+
+    def __init__(self, conversation: "Conversation", end: End) -> None:
+        self._conversation = conversation
+        self.end: End = end
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """In capture order.
+
+        Raises:
+            NotShown: there are none: the capture shows one direction only.
+        """
+        return self._conversation.shown(*self._own)
+
+    @property
+    def _own(self) -> tuple[Segment, ...]:
+        found = tuple(s for s in self._conversation.rows_in_order if s.sender == self.end)
+        if not found:
+            raise NotShown(f"the capture shows no segment sent by the {self.end}")
+        return found
+
+    def _show(self, segment: Segment) -> Segment:
+        return self._conversation.shown(segment)[0]
+
+    @property
+    def isn(self) -> Seq:
+        """Its initial sequence number.
+
+        Raises:
+            NotShown: its SYN was not captured.
+        """
+        for segment in self._conversation.rows_in_order:
+            if segment.sender == self.end and segment.has_syn:
+                return self._show(segment).seq
+        raise NotShown(f"the capture does not show the {self.end}'s SYN")
+
+    @property
+    def data(self) -> tuple[Segment, ...]:
+        """Its segments with payload."""
+        return self._conversation.shown(*(s for s in self._own if s.len and not s.has_rst))
+
+    @property
+    def first_data(self) -> Segment:
+        """Its first segment with payload.
+
+        Raises:
+            NotShown: it sent none.
+        """
+        for segment in self._own:
+            if segment.len and not segment.has_rst:
+                return self._show(segment)
+        raise NotShown(f"the capture shows no data sent by the {self.end}")
+
+    @property
+    def fin(self) -> Segment:
+        """Its FIN, the first time it was sent.
+
+        Raises:
+            NotShown: it sent none.
+        """
+        for segment in self._own:
+            if segment.has_fin:
+                return self._show(segment)
+        raise NotShown(f"the capture shows no FIN of the {self.end}")
+
+    @property
+    def fin_ack(self) -> Segment:
+        """The peer's first segment that acknowledges its FIN.
+
+        Raises:
+            NotShown: there is no FIN, or no ACK of it.
+        """
+        fin = self.fin
+        numbers = self._conversation.numbers
+        for segment in self._conversation.rows_in_order:
+            if (
+                segment.sender != self.end
+                and segment.has_ack
+                and not segment.has_rst
+                and numbers.ack[segment.row] >= numbers.end[fin.row]
+            ):
+                return self._show(segment)
+        raise NotShown(f"the capture shows no ACK of the {self.end}'s FIN (frame {fin.frame})")
+
+    @property
+    def bytes(self) -> int:
+        """Payload bytes, each counted once."""
+        numbers, rows = self._conversation.numbers, self._conversation.rows
+        own = rows.forward if self.end == "initiator" else ~rows.forward
+        flags = self._conversation.segments_columns.flags[rows.rows]
+        ends = numbers.end[own & (flags & RST == 0)]
+        if not len(ends):
+            return 0
+        fin = bool((flags[own] & FIN != 0).any())
+        return max(0, int(ends.max()) - 1 - fin)
+
+    def acks_of(self, position: int) -> Iterator[Segment]:
+        """The peer's segments that acknowledge more than *position* of this stream, in order."""
+        numbers = self._conversation.numbers
+        for segment in self._conversation.rows_in_order:
+            if segment.sender != self.end and segment.has_ack and numbers.ack[segment.row] > position:
+                yield self._show(segment)
