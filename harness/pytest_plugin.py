@@ -119,14 +119,21 @@ def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, righ
     return [f"{left.as_found()}, but {expected}"]
 
 
+def _asks_for(item: pytest.Item, name: str) -> bool:
+    """Whether a test asks for this plugin's fixture of that name (a test may have its own of the same name)."""
+    info = getattr(item, "_fixtureinfo", None)
+    found = info.name2fixturedefs.get(name, ()) if info else ()
+    return any(definition.func.__module__ == __name__ for definition in found[-1:])
+
+
 def is_check(item: pytest.Item) -> bool:
     """Whether a test is a check of a rubric: it asks for the conversation or the run."""
-    return bool({"conversation", "run"} & set(getattr(item, "fixturenames", ())))
+    return _asks_for(item, "conversation") or _asks_for(item, "run")
 
 
 def is_live_only(item: pytest.Item) -> bool:
     """Whether only a live run can know what a check asserts."""
-    return "run" in getattr(item, "fixturenames", ())
+    return _asks_for(item, "run")
 
 
 def points_of(item: pytest.Item) -> int:

@@ -7,6 +7,7 @@ from harness.tcp.conversation import Conversation, Segment
 
 _STATE = 12  # the longest state's name
 _TIME = 9
+_TIMED_FROM = 72
 _ARROWS = {"initiator": ("─", "▶"), "responder": ("◀", "─")}
 
 
@@ -23,21 +24,27 @@ class LadderLine:
     kind: str
 
 
-def label(segment: Segment, *, absolute: bool = False) -> str:
-    """A segment in tcpdump's words: flags, seq begin:end, ack, length."""
+def labels(segment: Segment, *, absolute: bool = False) -> Iterator[str]:
+    """A segment in tcpdump's words (flags, seq begin:end, ack, length), then the same in ever fewer."""
     if absolute:
         begin, end = segment.seq.value, segment.end.value
         ack = segment.ack.value if segment.has_ack else None
     else:
         begin, end, ack = segment.relative
-    parts = [f"[{segment.flags}]"]
-    if segment.len or segment.has_syn or segment.has_fin or segment.has_rst:
-        parts.append(f"seq {begin}:{end}" if segment.len else f"seq {begin}")
-    if ack is not None:
-        parts.append(f"ack {ack}")
-    if segment.len:
-        parts.append(f"len {int(segment.len)}")
-    return " ".join(parts)
+    flags = f"[{segment.flags}]"
+    length = int(segment.len)
+    acks = "" if ack is None else f" ack {ack}"
+    if length:
+        yield f"{flags} seq {begin}:{end}{acks} len {length}"
+        yield f"{flags} seq {begin}:{end}{acks}"
+        yield f"{flags} {begin}:{end}{acks}"
+        yield f"{flags} {begin}({length}){acks}"
+    elif segment.has_syn or segment.has_fin or segment.has_rst:
+        yield f"{flags} seq {begin}{acks}"
+        yield f"{flags} {begin}{acks}"
+    else:
+        yield f"{flags}{acks}"
+    yield flags
 
 
 def _kind(segment: Segment) -> str:
@@ -48,37 +55,37 @@ def _kind(segment: Segment) -> str:
 
 def _arrow(segment: Segment, width: int, *, absolute: bool) -> str:
     start, stop = _ARROWS[segment.sender]
-    words = f" {label(segment, absolute=absolute)} "
-    line = words.center(width - 2, "─")
+    words = next((w for w in labels(segment, absolute=absolute) if len(w) <= width - 4), "")
+    line = f" {words} ".center(width - 2, "─")
     return f"{start}{line}{stop}"
 
 
 def ladder(conversation: Conversation, *, width: int = 80, absolute: bool = False) -> Iterator[LadderLine]:
-    """Draw a conversation.
+    """Draw a conversation; no line is longer than *width*.
 
     Args:
         conversation: what to draw.
-        width: columns, at least 60.
+        width: columns, at least 60; below 72 the time is left out.
         absolute: sequence numbers as they stood on the wire (tcpdump -S), not counted from the ISNs.
     """
     digits = len(str(conversation.rows_in_order[-1].frame))
-    arrow = max(width - digits - _TIME - 2 * _STATE - 5, 16)
-    left = digits + 1 + _TIME + 1
-    heads = f"{conversation.initiator}".ljust(_STATE + arrow // 2 + 1)
-    yield LadderLine(" " * left + heads + conversation.responder.rjust(2 * _STATE + arrow + 3 - len(heads)), "head")
-    yield LadderLine(
-        f"{'#':>{digits}} {'seconds':>{_TIME}} {'initiator':<{_STATE}}{'':{arrow + 3}}{'responder':>{_STATE}}".rstrip(),
-        "head",
-    )
-    began = conversation.at(0).time
-    before: tuple[str, str] = ("", "")
+    timed = width >= _TIMED_FROM
+    left = digits + 1 + (_TIME + 1 if timed else 0)
+    middle = width - left - 2 * (_STATE + 1)
+    margin, ends = " " * left, width - left
+
+    def between(one: str, two: str) -> str:
+        return margin + one + two.rjust(ends - len(one))
+
+    yield LadderLine(between(conversation.initiator, conversation.responder), "head")
+    yield LadderLine(between("initiator", "responder"), "head")
+    began = conversation.rows_in_order[0].time
+    before = ("", "")
     for segment, states in zip(conversation.rows_in_order, conversation.states_by_row, strict=True):
         # A state is written where it begins; a bar says that it goes on.
-        shown = [str(now) if now is not was else "│" for now, was in zip(states, before, strict=True)]
-        seconds = (segment.time - began) / 1e9
-        words = _arrow(segment, arrow, absolute=absolute)
-        yield LadderLine(
-            f"{segment.frame:>{digits}} {seconds:>{_TIME}.6f} {shown[0]:<{_STATE}} {words} {shown[1]:>{_STATE}}",
-            _kind(segment),
-        )
-        before = states
+        shown = [str(now) if now != was else "│" for now, was in zip(states, before, strict=True)]
+        seconds = f"{(segment.time - began) / 1e9:>{_TIME}.6f} " if timed else ""
+        arrow = _arrow(segment, middle, absolute=absolute)
+        line = f"{segment.frame:>{digits}} {seconds}{shown[0]:<{_STATE}} {arrow} {shown[1]:>{_STATE}}"
+        yield LadderLine(line, _kind(segment))
+        before = (str(states[0]), str(states[1]))

@@ -24,7 +24,7 @@ def verdict_line(results: Results) -> str:
     """The whole outcome in one line."""
     if results.outcome == "not-judged":
         cause = results.cause or next(c.message for c in results.checks if c.outcome == "not-judged")
-        return f"could not be judged: {cause}"
+        return f"could not be judged: {cause.removeprefix('could not be judged: ')}"
     checks = results.checks
     counts = {outcome: sum(c.outcome == outcome for c in checks) for outcome in _MARKS}
     words = [f"{n} {outcome.replace('-', ' ')}" for outcome, n in counts.items() if n]
