@@ -13,7 +13,7 @@ from harness.errors import HarnessError, one_line
 
 ROLES = ("server", "client")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
-_INTERFACE = re.compile(r"(?!\.{1,2}\Z)[^\s/:\0]{1,15}")  # the kernel's rule: dev_valid_name(), IFNAMSIZ
+_INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,14}")  # within the kernel's rule (dev_valid_name), printable
 
 
 @dataclass(frozen=True, slots=True)

@@ -328,11 +328,11 @@ class Conversation:
         """Wireshark's tcp.completeness: 1 SYN, 2 SYN-ACK, 4 ACK, 8 data, 16 FIN, 32 RST."""
         bits = self._flags
         length = self.segments_columns.length[self.rows.rows]
-        plain_ack = (bits & ACK != 0) & (bits & (SYN | FIN | RST) == 0)
+        empty_ack = (bits & (SYN | ACK) == ACK) & (length == 0)  # Wireshark counts an empty FIN or RST with ACK too
         seen = (
             (bits & (SYN | ACK) == SYN).any(),
             (bits & (SYN | ACK) == (SYN | ACK)).any(),
-            plain_ack.any(),
+            empty_ack.any(),
             (length > 0).any(),
             (bits & FIN != 0).any(),
             (bits & RST != 0).any(),

@@ -164,7 +164,7 @@ def test_optional_keys_of_a_host_are_kept(load: Load, role: str, key: str) -> No
         ("interface", "e"),
         ("interface", "a" * 15),
         ("interface", "eth0.100"),
-        ("interface", "..."),
+        ("interface"),
         ("user", "_u"),
         ("user", "a" * 32),
         ("user", "first.last-2"),
@@ -570,7 +570,7 @@ def _spoilt(draw: st.DrawFn) -> str:
     return good[:start] + draw(st.lists(_TOKENS, max_size=6).map("".join)) + good[end:]
 
 
-@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(content=_ANY_TEXT | _YAML_LIKE | _spoilt())
 @example(content="")
 @example(content="!!map [x]")
