@@ -164,7 +164,6 @@ def test_optional_keys_of_a_host_are_kept(load: Load, role: str, key: str) -> No
         ("interface", "e"),
         ("interface", "a" * 15),
         ("interface", "eth0.100"),
-        ("interface"),
         ("user", "_u"),
         ("user", "a" * 32),
         ("user", "first.last-2"),
