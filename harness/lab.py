@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,22 +12,29 @@ from harness.errors import HarnessError
 from harness.runs import RunFolder, dump_json, new_run_folder
 
 if TYPE_CHECKING:
+    from harness.grading.judging import JudgeInWaiting
     from harness.grading.results import Results
     from harness.tcp.conversation import Conversation
 
 
-def _import_the_judge() -> None:
-    """Import what judging needs in the background: the experiment mostly waits for other processes."""
+def _called_in(lab: str) -> "Future[JudgeInWaiting]":
+    """A judge in waiting; even importing pytest is done in the background."""
+    judge: Future[JudgeInWaiting] = Future()
 
-    def load() -> None:
-        import harness.grading.judging
-        import harness.reports.junit
-        import harness.reports.text
+    def call_in() -> None:
+        try:
+            import harness.reports.junit
+            import harness.reports.text  # noqa: F401
+            from harness.grading.judging import JudgeInWaiting
 
-        harness.grading.judging.warm_up()
+            judge.set_result(JudgeInWaiting(lab))
+            judge.result().call_in()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the judge is asked for
+            judge.set_exception(error)
 
     sys.setswitchinterval(0.0005)  # the experiment's threads are not to wait 5 ms for each import's turn
-    threading.Thread(target=load, daemon=True).start()
+    threading.Thread(target=call_in, daemon=True).start()
+    return judge
 
 
 def _not_judged(lab: str, provider: str | None, cause: str) -> "Results":
@@ -67,10 +75,11 @@ def run_lab(  # noqa: PLR0913 - one for each switch of the task
         raise HarnessError(f"--close {close}: known are {', '.join(CLOSES)}")
     try:
         with new_run_folder(out, ROOT / "runs", lab) as (folder, final), progress(quiet=as_json) as announce:
+            judge = _called_in(lab)
             experiment = run_experiment(loaded, chosen, close, announce)
             announce("judge it")
             experiment.write(folder)
-            results, conversation = _judged(lab, chosen, folder.path, experiment.captured.disagreement())
+            results, conversation = _judged(judge, chosen, folder.path, experiment.captured.disagreement())
             _write_results(folder, results)
     except HarnessError as error:
         if as_json:
@@ -86,12 +95,13 @@ def run_lab(  # noqa: PLR0913 - one for each switch of the task
     return results.exit_status
 
 
-def _judged(lab: str, provider: str, folder: Path, cause: str | None) -> "tuple[Results, Conversation]":
+def _judged(
+    judge: "Future[JudgeInWaiting]", provider: str, folder: Path, cause: str | None
+) -> "tuple[Results, Conversation]":
     from harness.evidence import evidence_of_run
-    from harness.grading.judging import judge
 
     evidence = evidence_of_run(folder)
-    results = judge(lab, evidence, provider)
+    results = judge.result().judge(evidence, provider)
     if cause:
         checks = tuple(replace(check, outcome="not-judged", score=None, message=cause) for check in results.checks)
         results = replace(results, checks=checks, cause=cause)

@@ -1,13 +1,12 @@
 """Run a lab's rubric on evidence, inside pytest, in this process."""
 
-import importlib
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Future
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
-from _pytest.config import default_plugins
 
 from harness import pytest_plugin
 from harness.errors import HarnessError
@@ -77,25 +76,6 @@ class _Judging:
             self.error = str(report.longrepr).strip().splitlines()[-1]
 
 
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
-
-
-def warm_up() -> None:
-    """Import pytest's own plugins ahead of the first judging."""
-    for name in default_plugins:
-        importlib.import_module(f"_pytest.{name}")
-
-
 def rubric_folder(lab: str) -> Path:
     """Where a lab's rubric stands.
 
@@ -119,12 +99,12 @@ def judge_many(lab: str, evidence: Iterable[Evidence]) -> list[tuple[Check, ...]
     arguments = [
         str(rubric_folder(lab)),
         "--config-file=/dev/null",
+        "--disable-plugin-autoload",
         f"--rootdir={LABS.parent}",
         "--strict-markers",
         *(f"-pno:{name}" for name in unneeded),
     ]
-    with _environment("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1"):
-        status = pytest.main(arguments, plugins=[pytest_plugin, judging])
+    status = pytest.main(arguments, plugins=[pytest_plugin, judging])
     if judging.error or status != pytest.ExitCode.OK:
         why = judging.error or f"pytest ended with status {int(status)}"
         raise HarnessError(f"the rubric of lab {lab!r} cannot be run: {why}")
@@ -137,5 +117,41 @@ def judge(lab: str, evidence: Evidence, provider: str | None = None) -> Results:
     Raises:
         HarnessError: as `judge_many`.
     """
-    (checks,) = judge_many(lab, [evidence])
-    return Results(lab, provider, describe_connection(evidence.conversation), checks)
+    return JudgeInWaiting(lab).judge(evidence, provider)
+
+
+class JudgeInWaiting:
+    """A judge for one piece of evidence that is still to come.
+
+    Collecting a rubric takes as long as judging it; `call_in` has it done in the background, while the experiment that
+    brings the evidence mostly waits for other processes.
+    """
+
+    def __init__(self, lab: str) -> None:
+        self._lab = lab
+        self._evidence: SimpleQueue[Evidence] = SimpleQueue()
+        self._judged: Future[list[tuple[Check, ...]]] = Future()
+        self._called = False
+
+    def call_in(self) -> None:
+        """Start collecting the rubric in the background."""
+        self._called = True
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def _work(self) -> None:
+        try:
+            self._judged.set_result(judge_many(self._lab, (self._evidence.get() for _ in range(1))))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            self._judged.set_exception(error)
+
+    def judge(self, evidence: Evidence, provider: str | None = None) -> Results:
+        """Judge the evidence.
+
+        Raises:
+            HarnessError: the rubric cannot be run.
+        """
+        self._evidence.put(evidence)
+        if not self._called:
+            self._work()
+        (checks,) = self._judged.result()
+        return Results(self._lab, provider, describe_connection(evidence.conversation), checks)
