@@ -59,7 +59,7 @@ def tool(name: str) -> str:
     return found
 
 
-def refusal() -> str | None:
+def refusal(settings: Path = Path("/proc/sys")) -> str | None:
     """Why this user may not make namespaces here, with the setting to change; None if nothing says so."""
     if os.geteuid() == 0:
         return None
@@ -68,7 +68,7 @@ def refusal() -> str | None:
         ("user/max_user_namespaces", "0"),
         ("kernel/apparmor_restrict_unprivileged_userns", "1"),
     ):
-        path = Path("/proc/sys", name)
+        path = settings / name
         if path.exists() and path.read_text().strip() == forbids:
             setting = name.replace("/", ".")
             wanted = {"user.max_user_namespaces": "15000", "kernel.unprivileged_userns_clone": "1"}
@@ -158,7 +158,10 @@ class Holder:
         said = one_line(stderr.decode(errors="replace"))
         if os.geteuid() != 0 and self._process.returncode == 1:
             return refusal() or (f"this system did not let an ordinary user make namespaces ({said}); as root it works")
-        return f"the namespace holder ended with status {self._process.returncode}: {said or 'it said nothing'}"
+        hint = (
+            "; root without CAP_SYS_ADMIN (in a container?) may not make namespaces" if "not permitted" in said else ""
+        )
+        return f"the namespace holder ended with status {self._process.returncode}: {said or 'it said nothing'}{hint}"
 
     def connect(self, role: str, port: int) -> socket.socket | None:
         """A socket connected to the host's sshd, or None while that does not listen yet.
