@@ -2,7 +2,9 @@
 
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +52,27 @@ def _write_results(folder: RunFolder, results: "Results") -> None:
     folder.write("junit.xml", junit(results))
 
 
+@contextmanager
+def _told_as_json(lab: str, provider: str | None, as_json: bool) -> Iterator[None]:
+    """With --json, what goes wrong is told on standard output too: results that could not be judged, with the cause."""
+    try:
+        yield
+    except HarnessError as error:
+        if as_json:
+            say(dump_json(_not_judged(lab, provider, str(error)).to_json()).rstrip())
+        raise
+
+
+def _show(results: "Results", conversation: "Conversation", *, as_json: bool, absolute: bool) -> None:
+    """Print the verdict."""
+    if as_json:
+        say(dump_json(results.to_json()).rstrip())
+    else:
+        from harness.reports.text import report
+
+        print_styled(report(results, conversation, width=width(), absolute=absolute))
+
+
 def run_lab(  # noqa: PLR0913 - one for each switch of the task
     lab: str,
     *,
@@ -69,11 +92,11 @@ def run_lab(  # noqa: PLR0913 - one for each switch of the task
     from harness.inventory import load_inventory
     from harness.session import CLOSES
 
-    loaded = load_inventory(inventory)
-    chosen = provider or loaded.provider
-    if close is not None and close not in CLOSES:
-        raise HarnessError(f"--close {close}: known are {', '.join(CLOSES)}")
-    try:
+    with _told_as_json(lab, provider, as_json):
+        loaded = load_inventory(inventory)
+        chosen = provider or loaded.provider
+        if close is not None and close not in CLOSES:
+            raise HarnessError(f"--close {close}: known are {', '.join(CLOSES)}")
         with new_run_folder(out, ROOT / "runs", lab) as (folder, final), progress(quiet=as_json) as announce:
             judge = _called_in(lab)
             experiment = run_experiment(loaded, chosen, close, announce)
@@ -81,16 +104,8 @@ def run_lab(  # noqa: PLR0913 - one for each switch of the task
             experiment.write(folder)
             results, conversation = _judged(judge, chosen, folder.path, experiment.captured.disagreement())
             _write_results(folder, results)
-    except HarnessError as error:
-        if as_json:
-            say(dump_json(_not_judged(lab, chosen, str(error)).to_json()).rstrip())
-        raise
-    if as_json:
-        say(dump_json(results.to_json()).rstrip())
-    else:
-        from harness.reports.text import report
-
-        print_styled(report(results, conversation, width=width(), absolute=absolute))
+    _show(results, conversation, as_json=as_json, absolute=absolute)
+    if not as_json:
         say(f"run folder: {final[0]}")
     return results.exit_status
 
@@ -116,17 +131,9 @@ def check_capture(lab: str, capture: Path, *, as_json: bool, absolute: bool) -> 
     """
     from harness.evidence import evidence_of_capture
     from harness.grading.judging import judge
-    from harness.reports.text import report
 
-    try:
+    with _told_as_json(lab, None, as_json):
         evidence = evidence_of_capture(capture)
         results = judge(lab, evidence)
-    except HarnessError as error:
-        if as_json:
-            say(dump_json(_not_judged(lab, None, str(error)).to_json()).rstrip())
-        raise
-    if as_json:
-        say(dump_json(results.to_json()).rstrip())
-    else:
-        print_styled(report(results, evidence.conversation, width=width(), absolute=absolute))
+    _show(results, evidence.conversation, as_json=as_json, absolute=absolute)
     return results.exit_status
