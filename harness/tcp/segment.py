@@ -162,14 +162,31 @@ class Segment:
         return conversation.is_boundary(self.sender, int(numbers.position[row]), before=row)
 
     @property
+    def came_late(self) -> bool:
+        """Whether it is an empty ACK that a later segment of its sender overtook.
+
+        It stands where its sender's stream had once got to, and acknowledges nothing that is news any more. A host
+        with two CPUs may well send an ACK on one of them while a program sends data on the other.
+        """
+        conversation, row = self._conversation, self._row
+        numbers = conversation.numbers
+        return (
+            self.offset < 0
+            and numbers.end[row] == numbers.position[row]
+            and not self.has_rst
+            and bool(numbers.ack[row] <= numbers.acked[row])
+            and conversation.is_boundary(self.sender, int(numbers.position[row]), before=row)
+        )
+
+    @property
     def in_place(self) -> bool:
         """Whether its numbers fit its sender's stream.
 
-        It begins where the stream had got to; or it is sent again, whole; or it came early or late: it leaves a hole
-        that later segments fill exactly, or fills such a hole (the network lost or reordered something).
+        It begins where the stream had got to; or it is sent again, whole; or the network lost or reordered something:
+        it leaves a hole that later segments fill exactly, or fills such a hole, or is an ACK that came late.
         """
         conversation, offset = self._conversation, self.offset
-        if offset == 0 or self.repeats:
+        if offset == 0 or self.repeats or self.came_late:
             return True
         numbers, row = conversation.numbers, self._row
         start, stop = int(numbers.position[row]), int(numbers.end[row])

@@ -138,6 +138,16 @@ def legal_variants(frames: list[Frame], conversation: Conversation) -> Iterator[
         twice = (*frames[: fin + 1], *frames[fin:])
         yield Mutant(f"{stream.end}'s FIN captured twice", fin + 1, twice)
         yield Mutant(f"{stream.end}'s FIN sent again late", fin + 1, _again(frames, fin, ack, frames[ack]))
+    for row in range(8, len(frames) - 8):
+        one, two = conversation.at(row), conversation.at(row + 1)
+        if one.sender == two.sender and not one.len and two.len:
+            overtaken = (
+                *frames[:row],
+                replace(frames[row + 1], time=frames[row].time),
+                frames[row],
+                *frames[row + 2 :],
+            )
+            yield Mutant(f"{one.sender}'s ACK overtaken by its data", row + 1, overtaken)
     ecn = list(frames)
     ecn[syn] = replace(ecn[syn], flags=ecn[syn].flags | ECE | CWR)
     ecn[syn_ack] = replace(ecn[syn_ack], flags=ecn[syn_ack].flags | ECE)
