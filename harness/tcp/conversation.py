@@ -224,7 +224,7 @@ class Conversation:
         """How it was opened.
 
         "three-way"; "simultaneous" (both sent a SYN of their own); "refused" (RST answers the SYN); "unanswered";
-        "incomplete" (no third step); "not-shown" (the capture starts later).
+        "incomplete" (no third step); "not-shown" (the capture starts later, or lacks the answer to the SYN).
         """
         bits, forward = self._flags, self.rows.forward
         syn, syn_ack = bits & (SYN | ACK) == SYN, bits & (SYN | ACK) == (SYN | ACK)
@@ -235,11 +235,11 @@ class Conversation:
             return "simultaneous"
         if (~forward & syn_ack).any():
             return "three-way" if (forward & acks).any() else "incomplete"
-        if (~forward & (bits & RST != 0)).any():
+        if any(taken.event == "rcv-RST" and taken.end == 0 for taken in self._walk[1]):
             return "refused"
-        if not (~forward).any() and not acks.any():
-            return "unanswered"
-        return "incomplete" if (~forward & syn).any() else "not-shown"
+        if not (acks & forward).any():
+            return "incomplete" if (~forward & syn).any() else "unanswered"
+        return "not-shown"
 
     def _fins(self) -> tuple[Segment | None, Segment | None]:
         def fin(stream: Stream) -> Segment | None:

@@ -192,11 +192,8 @@ class Segment:
         start, stop = int(numbers.position[row]), int(numbers.end[row])
         if offset > 0:
             return conversation.is_filled_later(self.sender, int(numbers.sent[row]), start, after=row)
-        return (
-            stop > start
-            and conversation.is_free(self.sender, start, stop, before=row)
-            and conversation.is_boundary(self.sender, start, before=row)
-        )
+        on_boundary = any(conversation.is_boundary(self.sender, place, before=row) for place in (start, stop))
+        return stop > start and on_boundary and conversation.is_free(self.sender, start, stop, before=row)
 
     @property
     def sent_again_after(self) -> int | None:

@@ -1,7 +1,7 @@
 """What harness.tcp.walk promises: both ends' states (RFC 9293 figure 5), told from the segments alone."""
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from harness.tcp.conversation import Conversation, conversations
@@ -290,8 +290,13 @@ def repeated(draw: st.DrawFn) -> list[str]:
 @given(lines=repeated())
 @example(lines=rows_of(HANDSHAKE + LOST_LAST_ACK))
 def test_what_comes_later_does_not_change_what_was(lines: list[str]) -> None:
-    """The states after a segment depend on the segments up to it; a FIN sent again speaks for its own row only."""
-    whole = one("\n".join(lines)).states_by_row
+    """The states after a segment depend on the segments up to it; a FIN sent again speaks for its own row only.
+
+    But who refuses was CLOSED from the start, which only its RST can tell.
+    """
+    conversation = one("\n".join(lines))
+    assume(conversation.open != "refused")
+    whole = conversation.states_by_row
     for count in range(1, len(lines) + 1):
         assert one("\n".join(lines[:count])).states_by_row == whole[:count]
 
@@ -308,3 +313,53 @@ def test_a_step_says_which_segment_it_is_inferred_from() -> None:
     conversation = one(HANDSHAKE + "+0 > S 1:1(0)")
     assert conversation.illegal == (Step(3, 0, conversation.illegal[0].event, State.ESTABLISHED, "syn-when-open"),)
     assert conversation.illegal[0].event == "snd-SYN"
+
+
+@pytest.mark.parametrize(
+    ("position", "taken"),
+    {"below": (500, False), "next": (1001, True), "in the window": (1200, True), "far": (90000, False)}.values(),
+)
+def test_a_reset_outside_the_window_is_not_taken(position: int, taken: bool) -> None:
+    """Acceptable is what lies between what was acknowledged and the window's edge (RFC 9293 §3.10.7.4)."""
+    conversation = one(
+        HANDSHAKE + f"+0 > P. 1:1001(1000) ack 1\n+0 < . 1:1(0) ack 1001 win 502\n+0 > R {position}:{position}(0)"
+    )
+    assert conversation.close == ("reset" if taken else "open")
+    assert (conversation.states("responder")[-1] is State.CLOSED) is taken
+
+
+def test_half_open_discovery() -> None:
+    """A SYN that finds an old connection: the RST that answers the stranger's ACK closes nothing (RFC 9293 §3.5.1)."""
+    script = "+0 > S 0:0(0)\n+0 < . 300:300(0) ack 70\n+0 > R 70:70(0)\n+3 > S 0:0(0)\n"
+    conversation = one(script + "+0 < S. 400:400(0) ack 1\n+0 > . 1:1(0) ack 401")
+    assert conversation.close == "open"
+    assert conversation.closer is None
+    assert conversation.states("initiator") == (State.CLOSED, State.SYN_SENT, State.ESTABLISHED)
+
+
+def test_who_opened_actively_does_not_go_back_to_listen() -> None:
+    """A RST in SYN-RECEIVED: back to LISTEN goes only who had listened (RFC 9293 §3.10.7.4)."""
+    conversation = one("+0 > S 0:0(0)\n+0 < S 0:0(0)\n+0 > S. 0:0(0) ack 1\n+0 < R 1:1(0)")
+    assert conversation.states("initiator")[-2:] == (State.SYN_RECEIVED, State.CLOSED)
+    passive = one("+0 > S 0:0(0)\n+0 < S. 0:0(0) ack 1\n+0 > R 1:1(0)")
+    assert passive.states("responder") == (State.LISTEN, State.SYN_RECEIVED, State.LISTEN)
+
+
+def test_an_ack_that_was_lost_is_taken_back() -> None:
+    """Who sends its FIN or its SYN-ACK again has not received the ACK that was seen."""
+    fin = one(HANDSHAKE + "+0 > F. 1:1(0) ack 1\n+0 < . 1:1(0) ack 2\n+.2 > F. 1:1(0) ack 1")
+    assert fin.states("initiator")[-1] is State.FIN_WAIT_1
+    third = one(HANDSHAKE + "+1 < S. 0:0(0) ack 1")
+    assert third.states("responder") == (State.LISTEN, State.SYN_RECEIVED)
+    again = one(HANDSHAKE + "+1 < S. 0:0(0) ack 1\n+0 > . 1:1(0) ack 1")
+    assert again.states("responder") == (State.LISTEN, State.SYN_RECEIVED, State.ESTABLISHED)
+    assert again.illegal == ()
+
+
+def test_a_reset_that_does_not_answer_the_syn_refuses_nothing() -> None:
+    """In SYN-SENT a RST counts only with the ACK of the SYN (RFC 9293 §3.10.7.3)."""
+    stranger = one("+0 > S 0:0(0)\n+0 < R. 0:0(0) ack 77")
+    assert (stranger.open, stranger.close, stranger.closer) == ("unanswered", "open", None)
+    refused = one("+0 > S 0:0(0)\n+0 < R. 0:0(0) ack 1")
+    assert (refused.open, refused.close, refused.closer) == ("refused", "reset", "responder")
+    assert refused.states("responder") == (State.CLOSED,)
