@@ -25,6 +25,7 @@ class _End(Enum):
     ESTABLISHED = auto()
     CLOSED = auto()
     RESET = auto()
+    CLOSED_THEN_RESET = auto()  # a FIN, then a RST: closed after all if the peer's FIN comes
 
 
 _ONCE_EACH_POWER_OF_TEN = frozenset(10**n for n in range(10))
@@ -51,13 +52,16 @@ def _after(me: _End, peer: _End, flags: int, *, from_originator: bool, has_data:
         if flags & SYN and not flags & ACK and me is _End.PARTIAL and peer is _End.INACTIVE:
             me = _End.SYN_SENT
         me = _End.RESET if flags & RST else _End.CLOSED if flags & FIN else me
+        if me is _End.CLOSED and peer is _End.CLOSED_THEN_RESET:
+            peer = _End.CLOSED
     elif me is _End.CLOSED and flags & RST and peer is not _End.CLOSED:
-        me = _End.RESET
+        me = _End.CLOSED_THEN_RESET
     return me, peer
 
 
 def _name(originator: _End, responder: _End, history: str, *, data: bool) -> str:  # noqa: PLR0911
     idle = (_End.INACTIVE, _End.PARTIAL)
+    originator, responder = (_End.RESET if e is _End.CLOSED_THEN_RESET else e for e in (originator, responder))
     if responder is _End.RESET:
         if originator in (_End.SYN_SENT, _End.SYN_ACK_SENT) or (originator is _End.RESET and not data):
             return "REJ"
@@ -85,8 +89,13 @@ def _letters(segments: Segments, conversation: Rows, numbers: Arithmetic) -> Ite
     window = segments.window[conversation.rows]
     control = flags & (SYN | FIN | RST) != 0
     plain = ~control & ((length > 0) | (flags & ACK != 0))
-    repeated = (length > 0) & ~control & (numbers.end <= numbers.sent)
+    repeated = (length > 0) & (flags & (SYN | RST) == 0) & (numbers.end <= numbers.sent)
+    # A closed window is of no account once the peer has said its last.
     closed_window = (window == 0) & (flags & RST == 0)
+    for own in (conversation.forward, ~conversation.forward):
+        fins = np.flatnonzero(~own & (flags & FIN != 0))[:1]
+        if len(fins):
+            closed_window[fins[0] :] &= ~own[fins[0] :]
     for row in np.flatnonzero(control | plain).tolist():
         bits = int(flags[row])
         kinds = (bits & (SYN | FIN | RST)).bit_count()
@@ -115,9 +124,10 @@ def describe(segments: Segments, conversation: Rows, numbers: Arithmetic) -> tup
         code = letter if conversation.forward[row] else letter.lower()
         if letter in "SHFR":  # again only where it is another one: at another number
             place = int(numbers.end[row] if letter == "F" else numbers.position[row])
-            if last.get(code) != place:
+            kind = code.replace("H", "S").replace("h", "s")  # one number for the SYN, with ACK or without
+            if last.get(kind) != place:
                 history += code
-            last[code] = place
+            last[kind] = place
         else:
             counts[code] = counts.get(code, 0) + 1
             if counts[code] == 1 or (letter in "TW" and counts[code] in _ONCE_EACH_POWER_OF_TEN):

@@ -148,3 +148,21 @@ def test_flags_that_contradict_each_other(flags: str, letter: str) -> None:
     """I for FIN with RST, Q for SYN with either, once each."""
     ack = " ack 1" if "." in flags else ""
     assert names(HANDSHAKE + f"+0 < {flags} 1:1(0){ack}\n" * 2)[1] == "ShA" + letter.lower()
+
+
+@pytest.mark.parametrize(
+    ("script", "state", "history"),
+    [
+        # A FIN and a RST, then the peer's FIN: closed after all.
+        (HANDSHAKE + "+0 > F. 1:1(0) ack 1\n+0 > R 2:2(0)\n+0 < F. 1:1(0) ack 2\n", "SF", "ShAFRf"),
+        # One number for the SYN, with ACK or without.
+        ("+0 > S 0:0(0)\n+0 < S 0:0(0)\n+0 > S. 0:0(0) ack 1\n+0 < S. 0:0(0) ack 1\n", "S1", "Ss"),
+        # A closed window is of no account once the peer has sent its FIN.
+        (HANDSHAKE + "+0 > F. 1:1(0) ack 1\n+0 < . 1:1(0) ack 2 win 0\n", "S2", "ShAFa"),
+        # A FIN with data that is sent again is a retransmission too.
+        (HANDSHAKE + "+0 > F. 1:9(8) ack 1\n+1 > F. 1:9(8) ack 1\n", "S2", "ShAFT"),
+    ],
+)
+def test_what_zeeks_analyser_does_and_its_documents_leave_open(script: str, state: str, history: str) -> None:
+    """Read off its TCP analyser."""
+    assert names(script) == (state, history)
