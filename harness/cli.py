@@ -3,13 +3,13 @@
 import functools
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from harness import interrupts
 from harness.errors import HarnessError, one_line
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -30,20 +30,18 @@ def complain(text: str) -> None:
 def command(body: F) -> F:
     """A task's body: what goes wrong in it becomes one line on standard error and exit status 2.
 
-    Ctrl-C counts as such at any moment: the wrapper blocks SIGINT while Python starts, here it is let in, and after
-    the body it is blocked again, so that it arrives where it can be answered or not at all.
+    Ctrl-C and SIGTERM count as such at any moment: the wrapper blocks both while Python starts, here they are let in.
+    The first is answered; what follows it, or comes after the body, is ignored: cleaning up is not interrupted.
     """
 
     @functools.wraps(body)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         status: int | None
         try:
-            signal.signal(signal.SIGTERM, _terminated)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            interrupts.let_in()
             status = body(*args, **kwargs)
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            interrupts.ignore()
         except KeyboardInterrupt:
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             complain("interrupted: everything started was stopped, nothing was judged")
             status = NOT_JUDGED
         except HarnessError as error:
@@ -60,10 +58,6 @@ def command(body: F) -> F:
             sys.exit(status)
 
     return wrapped  # type: ignore[return-value]
-
-
-def _terminated(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def is_terminal() -> bool:

@@ -17,15 +17,18 @@ PYTHON_CODE = ("harness", "labs", "tests", "benchmarks", "tasks.py")
 
 
 def _run(argv: Sequence[str]) -> int:
-    """Run a tool in the project's folder; Ctrl-C reaches it too, and we wait for its own end."""
+    """Run a tool in the project's folder; Ctrl-C reaches it too, and it gets 20 s to end by itself."""
     process = subprocess.Popen(
         argv, cwd=ROOT, env={**os.environ, "PATH": f"{BIN}:{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
     )
-    while True:
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
         try:
+            return process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.terminate()
             return process.wait()
-        except KeyboardInterrupt:
-            continue
 
 
 def test(args: str = "") -> int:

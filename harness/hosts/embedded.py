@@ -22,6 +22,7 @@ from typing import Any
 from harness.errors import HarnessError, one_line
 from harness.hosts.host import Testbed
 from harness.hosts.keys import KeyPair
+from harness.interrupts import held_back
 from harness.inventory import HostEntry, Inventory
 from harness.waiting import wait_for
 
@@ -185,26 +186,25 @@ def holding() -> Iterator[Holder]:
     """Start the namespace holder; it and all it makes are gone when the block is left."""
     if reason := refusal():
         raise HarnessError(f"embedded: {reason}")
+    command = [*unshare_command(), sys.executable, "-I", "-S", str(HOLDER)]
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours:
-        with theirs:
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        with theirs, held_back():
             process = subprocess.Popen(
-                [*unshare_command(), sys.executable, "-I", "-S", str(HOLDER), str(theirs.fileno())],
+                [*command, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C is for the harness, which then ends this in order
-                env={
-                    "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin",
-                    "LC_ALL": "C",
-                },
+                env={"PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin", "LC_ALL": "C"},
             )
-        try:
-            ours.settimeout(SECONDS)
-            yield Holder(ours, process)
-        finally:
-            ours.close()  # the holder sees it and ends
+        ours.settimeout(SECONDS)
+        yield Holder(ours, process)
+    finally:
+        ours.close()  # the holder sees it and ends
+        if process:
             try:
                 process.wait(timeout=SECONDS)
             except subprocess.TimeoutExpired:

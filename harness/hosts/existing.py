@@ -1,16 +1,24 @@
 """The hosts provider: two machines that exist already, reached over ssh with their keys pinned in known_hosts."""
 
 import os
+import socket
+import subprocess
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, one_line
 from harness.hosts.host import Testbed
-from harness.inventory import Inventory
+from harness.interrupts import held_back
+from harness.inventory import HostEntry, Inventory
+
+if TYPE_CHECKING:
+    from harness.hosts.ssh import Login
 
 KNOWN_HOSTS = "~/.ssh/known_hosts"
+SECONDS = 5.0
 
 
 def _ssh_config(inventory: Inventory) -> dict[str, dict[str, Any]]:
@@ -45,6 +53,59 @@ def _known_hosts(inventory: Inventory, said: dict[str, Any]) -> str:
 
 
 @contextmanager
+def _proxied(role: str, command: str) -> Iterator[socket.socket]:
+    """A socket to a running ProxyCommand, which is ended and waited for when the block is left.
+
+    Raises:
+        HarnessError: what went wrong in the block, with what the command said last.
+    """
+    ours, theirs = socket.socketpair()
+    process: subprocess.Popen[bytes] | None = None
+    with ours, tempfile.TemporaryFile() as said:
+        try:
+            with theirs, held_back():
+                process = subprocess.Popen(
+                    ["sh", "-c", f"exec {command}"],
+                    stdin=theirs.fileno(),
+                    stdout=theirs.fileno(),
+                    stderr=said,
+                    start_new_session=True,
+                )
+            yield ours
+        except HarnessError as error:
+            said.seek(0)
+            last = one_line(said.read().decode(errors="replace"))
+            raise HarnessError(f"{error}; {role}'s ProxyCommand said: {last or 'nothing'}") from None
+        finally:
+            ours.close()
+            if process:
+                process.terminate()
+                try:
+                    process.wait(SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
+def _login(inventory: Inventory, entry: HostEntry, config: dict[str, Any], stack: ExitStack) -> "Login":
+    """How to reach one host: as the inventory has it, and, by its alias or for its address, as ssh_config has it."""
+    from harness.hosts.ssh import Login
+
+    by_alias = config if entry.ssh_alias else {}  # user and port of an address are the inventory's
+    files = [entry.identity_file] if entry.identity_file else config.get("identityfile", [])
+    command = str(config.get("proxycommand", "none"))
+    return Login(
+        entry,
+        host_keys=_known_hosts(inventory, config),
+        known_as=str(config.get("hostname", entry.address)),
+        sock=None if command == "none" else stack.enter_context(_proxied(entry.role, command)),
+        key_files=tuple(os.path.expanduser(str(name)) for name in files),  # noqa: PTH111
+        user=str(by_alias.get("user", entry.user)),
+        port=int(str(by_alias.get("port", entry.port))),
+    )
+
+
+@contextmanager
 def existing(inventory: Inventory) -> Iterator[Testbed]:
     """Connect to the inventory's two machines.
 
@@ -54,28 +115,10 @@ def existing(inventory: Inventory) -> Iterator[Testbed]:
     Raises:
         HarnessError: one line: host, what was expected, what to do.
     """
-    import paramiko
-
-    from harness.hosts.ssh import Login, both_connected
+    from harness.hosts.ssh import both_connected
 
     said = _ssh_config(inventory)
-    logins = []
-    for entry in (inventory.server, inventory.client):
-        config = said[entry.role]
-        # By its alias a host is reached as ssh_config has it; by its address as the inventory has it.
-        by_alias = config if entry.ssh_alias else {}
-        files = [entry.identity_file] if entry.identity_file else config.get("identityfile", [])
-        command = config.get("proxycommand")
-        logins.append(
-            Login(
-                entry,
-                host_keys=_known_hosts(inventory, config),
-                known_as=str(config.get("hostname", entry.address)),
-                sock=paramiko.ProxyCommand(str(command)) if command and command != "none" else None,
-                key_files=tuple(os.path.expanduser(str(name)) for name in files or ()),  # noqa: PTH111
-                user=str(by_alias.get("user", entry.user)),
-                port=int(str(by_alias.get("port", entry.port))),
-            )
-        )
-    with both_connected(logins) as (server, client):
+    with ExitStack() as stack:
+        logins = [_login(inventory, entry, said[entry.role], stack) for entry in (inventory.server, inventory.client)]
+        server, client = stack.enter_context(both_connected(logins))
         yield Testbed("hosts", server, client, owned=False)

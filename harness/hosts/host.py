@@ -165,7 +165,8 @@ class RemoteProcess:
             except HarnessError:
                 if error is None:  # else the first error says it better
                     raise
-        self._channel.close()
+        with suppress(HarnessError), self.host.errors("closing"):
+            self._channel.close()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

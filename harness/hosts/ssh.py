@@ -1,6 +1,7 @@
 """The one owner of paramiko: connect to a host with its key pinned."""
 
 import io
+import logging
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,8 @@ from harness.hosts.host import Channel, ErrorBorder, Host
 from harness.inventory import HostEntry
 
 SECONDS = 15.0  # for each step of a connection
+# What matters of its errors is raised, and told in one line.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
 def _fingerprint(key: paramiko.PKey) -> str:
@@ -79,7 +82,7 @@ class Login:
         entry: its line of the inventory.
         host_keys: a known_hosts text that pins its key.
         known_as: the name under which its key stands there.
-        sock: a connected socket or proxy command, if the address is not to be dialled directly.
+        sock: a connected socket, if the address is not to be dialled directly.
         private_key: the text of a private key, if not one from a file.
         key_files: private key files to try.
         user: whom to log in as, if not the inventory's user.
@@ -89,7 +92,7 @@ class Login:
     entry: HostEntry
     host_keys: str
     known_as: str
-    sock: socket.socket | paramiko.ProxyCommand | None = None
+    sock: socket.socket | None = None
     private_key: str | None = None
     key_files: tuple[str, ...] = ()
     user: str | None = None
@@ -112,7 +115,7 @@ def connected(login: Login) -> Iterator[Host]:
         if parsed := paramiko.hostkeys.HostKeyEntry.from_line(line):
             for name in parsed.hostnames:
                 client.get_host_keys().add(name, parsed.key.get_name(), parsed.key)
-    if isinstance(login.sock, socket.socket):
+    if login.sock is not None and login.sock.family in (socket.AF_INET, socket.AF_INET6):
         login.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         with translated(who, "connecting"):
