@@ -131,10 +131,20 @@ def frames_of(segments: Segments) -> list[Frame]:
         if length and src not in seen:
             seen.add(src)
             payload = GOOD_BANNER[:length].ljust(length, b"x")
-        column = {
-            name: int(getattr(segments, name)[row]) for name in ("time", "src", "dst", "sport", "dport", "seq", "ack")
-        }
-        flags, window = int(segments.flags[row]), int(segments.window[row])
-        options = _option_bytes(segments, row)
-        frames.append(Frame(**column, flags=flags, window=window, options=options, payload=payload, ip_id=row))
+        frames.append(
+            Frame(
+                time=int(segments.time[row]),
+                src=src,
+                dst=int(segments.dst[row]),
+                sport=int(segments.sport[row]),
+                dport=int(segments.dport[row]),
+                seq=int(segments.seq[row]),
+                ack=int(segments.ack[row]),
+                flags=int(segments.flags[row]),
+                window=int(segments.window[row]),
+                options=_option_bytes(segments, row),
+                payload=payload,
+                ip_id=row,
+            )
+        )
     return frames
