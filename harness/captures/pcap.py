@@ -5,7 +5,7 @@ import struct
 import numpy as np
 
 from harness.captures.capture import Capture
-from harness.captures.frames import Frames, decode
+from harness.captures.frames import UNDERSTOOD, Frames, decode, not_understood
 from harness.errors import HarnessError
 
 # Magic number as stored → (byte order, nanoseconds a tick).
@@ -35,6 +35,8 @@ def read_pcap(data: bytes, name: str) -> Capture:
         raise HarnessError(f"{name}: the pcap header is cut off after {len(data)} of {_HEADER} bytes")
     order, tick = _MAGIC[data[:4]]
     link_type = struct.unpack_from(order + "I", data, 20)[0] & 0x0FFFFFFF
+    if link_type not in UNDERSTOOD:
+        raise HarnessError(f"{name}: {not_understood(link_type)}")
     record = struct.Struct(order + "IIII")
     starts: list[int] = []
     captured: list[int] = []
@@ -63,9 +65,7 @@ def read_pcap(data: bytes, name: str) -> Capture:
         start=np.array(starts, np.int64),
         captured=np.array(captured, np.int64),
         time=np.array(times, np.int64),
+        link=np.full(len(starts), link_type, np.int64),
     )
-    try:
-        segments = decode(frames, link_type)
-    except ValueError as error:
-        raise HarnessError(f"{name}: {error}") from None
+    segments = decode(frames)
     return Capture("pcap", link_type, len(starts), len(starts) - len(segments), damage, segments)

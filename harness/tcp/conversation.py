@@ -15,7 +15,7 @@ from harness.tcp.arithmetic import Arithmetic, arithmetic
 from harness.tcp.ends import ENDS, End, other
 from harness.tcp.flags import ACK, FIN, RST, SYN
 from harness.tcp.segment import NotShown, Options, Segment
-from harness.tcp.segments import Segments, address_text
+from harness.tcp.segments import Segments, endpoint_text
 from harness.tcp.splitting import Rows, split
 from harness.tcp.states import State
 from harness.tcp.stream import Stream
@@ -42,8 +42,8 @@ class Conversation:
         self.numbers: Arithmetic = arithmetic(columns, rows)
         self.looked_at: set[int] = set()
         self._columns: dict[str, list[int]] = {}
-        self.initiator = f"{address_text(rows.initiator[0])}:{rows.initiator[1]}"
-        self.responder = f"{address_text(rows.responder[0])}:{rows.responder[1]}"
+        self.initiator = endpoint_text(*rows.initiator, columns.ipv6)
+        self.responder = endpoint_text(*rows.responder, columns.ipv6)
 
     # -- segments ------------------------------------------------------------------------------------------------
 

@@ -39,6 +39,7 @@ class Segments:
         tsval: int64, option of RFC 7323 §3, or ABSENT.
         tsecr: int64, likewise.
         options_shown: whether the capture holds TCP options at all.
+        ipv6: the IPv6 addresses that keys from 2³² on stand for.
         payload: row → the payload bytes that the capture holds, or None where it holds none.
     """
 
@@ -61,6 +62,7 @@ class Segments:
     tsval: NDArray[np.int64]
     tsecr: NDArray[np.int64]
     options_shown: bool = True
+    ipv6: tuple[bytes, ...] = ()
     payload: Callable[[int], bytes | None] = field(default=_no_payload)
 
     def __len__(self) -> int:
@@ -107,9 +109,17 @@ def address_key(text: str) -> int:
     return int(ipaddress.IPv4Address(text))
 
 
-def address_text(key: int) -> str:
-    """The inverse of `address_key`."""
-    return str(ipaddress.IPv4Address(int(key)))
+def address_text(key: int, ipv6: tuple[bytes, ...] = ()) -> str:
+    """The inverse of `address_key`; a key from 2³² on is a place in the table of IPv6 addresses."""
+    if key < 1 << 32:
+        return str(ipaddress.IPv4Address(int(key)))
+    return str(ipaddress.IPv6Address(ipv6[int(key) - (1 << 32)]))
+
+
+def endpoint_text(key: int, port: int, ipv6: tuple[bytes, ...] = ()) -> str:
+    """An end of a connection: "IP:PORT", or "[IPv6]:PORT" (RFC 5952 §6)."""
+    address = address_text(key, ipv6)
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 COLUMNS = tuple(f.name for f in fields(Segments) if f.name in _DTYPES)

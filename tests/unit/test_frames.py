@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.captures.capture import Capture
-from harness.captures.frames import ETHERNET, Frames, decode
+from harness.captures.frames import UNDERSTOOD, Frames, decode
 from harness.captures.reading import read_capture
 from harness.tcp.flags import ACK, PSH
 from harness.tcp.segments import ABSENT, Segments, address_key
@@ -118,11 +118,12 @@ def test_many_frames_keep_their_order() -> None:
 
 
 def test_another_link_type() -> None:
-    """Only Ethernet is understood."""
-    none = np.zeros(0, np.int64)
-    with pytest.raises(ValueError, match="link type 113 is not understood"):
-        decode(Frames(b"", none, none, none), 113)
-    assert len(decode(Frames(b"", none, none, none), ETHERNET)) == 0
+    """One that is not understood is an error if no frame has another; no frames are no segments."""
+    none, one_frame = np.zeros(0, np.int64), np.zeros(1, np.int64)
+    assert 105 not in UNDERSTOOD
+    with pytest.raises(ValueError, match="link type 105 is not understood"):
+        decode(Frames(b"", one_frame, one_frame, one_frame, one_frame + 105))
+    assert len(decode(Frames(b"", none, none, none, none))) == 0
 
 
 # Fields

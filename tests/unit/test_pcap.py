@@ -164,7 +164,7 @@ def test_a_cut_header_is_an_error(cut: int) -> None:
     assert str(caught.value) == f"x.pcap: the pcap header is cut off after {cut} of 24 bytes"
 
 
-@pytest.mark.parametrize("link_type", [0, 101, 105, 113, 228, 276])
+@pytest.mark.parametrize("link_type", [2, 105, 127, 147, 195, 249])
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_another_link_type_is_an_error(link_type: int, order: str) -> None:
     """The message names it and says how to capture instead."""
@@ -274,7 +274,7 @@ def test_no_such_file(tmp_path: Path) -> None:
         (pcap(b"x" * 60)[:-1], "frame 1 is cut off after 59 of 60 bytes, at byte 24; "),
         (pcap(), "no TCP segment in its 0 frames; "),
         (pcap(b"x" * 60, b"y" * 60), "no TCP segment in its 2 frames; "),
-        (pcap(link_type=113), "link type 113 is not understood; "),
+        (pcap(link_type=105), "link type 105 is not understood; "),
     ],
 )
 def test_what_cannot_be_judged(tmp_path: Path, data: bytes, message: str) -> None:
