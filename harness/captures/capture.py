@@ -10,8 +10,8 @@ class Capture:
     """What a reader found.
 
     Attributes:
-        format: "pcap".
-        link_type: the number of the file's link type (tcpdump.org/linktypes.html).
+        format: "pcap", "pcapng" or "tcpdump text".
+        link_type: the number of the file's (first) link type (tcpdump.org/linktypes.html); -1 where it has none.
         frames: how many frames there are.
         other_frames: how many of them hold no TCP segment that was understood.
         damage: what was wrong with the file, with the offset; None if it is whole. What stands before it was read.

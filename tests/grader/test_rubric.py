@@ -202,6 +202,16 @@ def test_what_is_missing_is_not_shown() -> None:
     assert sum(check.points for check in checks) == 100
 
 
+def test_a_capture_that_stops_early_fails_nothing() -> None:
+    """What may yet have come is not shown: no prefix of a good capture fails a check."""
+    frames = recorded("three-segment")
+    prefixes = [Mutant(f"first {n}", n, tuple(frames[:n])) for n in range(1, len(frames))]
+    for mutant, checks in zip(prefixes, judged(prefixes), strict=True):
+        failed = [f"{check.id}: {check.message}" for check in checks if check.outcome == "failed"]
+        assert not failed, str(mutant)
+        assert any(check.outcome == "not-shown" for check in checks)
+
+
 def test_an_error_in_a_rubric_is_no_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A check that breaks could not be judged; a rubric that cannot be run stops the judging."""
     monkeypatch.setattr("harness.grading.judging.LABS", tmp_path)

@@ -173,7 +173,7 @@ def test_another_link_type_is_an_error(link_type: int, order: str) -> None:
     assert str(caught.value).startswith(f"x.pcap: link type {link_type} is not understood; capture on ")
 
 
-@pytest.mark.parametrize("data", [b"\x0a\x0d\x0d\x0a" + bytes(40), b"hello world, not a capture", b"\xd4", bytes(24)])
+@pytest.mark.parametrize("data", [b"hello world, not a capture", b"\xd4", bytes(24)])
 def test_what_is_not_a_pcap_is_an_error(data: bytes) -> None:
     """The message shows how it begins."""
     with pytest.raises(HarnessError) as caught:

@@ -1,0 +1,376 @@
+"""Listings: the article's, real tcpdump's with many switches, and damaged or hostile ones."""
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.captures.capture import Capture
+from harness.captures.reading import read_capture
+from harness.captures.text import is_listing, read_listing
+from harness.errors import HarnessError
+from harness.tcp.flags import letters
+from harness.tcp.segments import ABSENT, address_text
+
+DATA = Path(__file__).parent.parent / "data"
+HANDSHAKE = (DATA / "article-handshake.txt").read_bytes()
+TEARDOWN = (DATA / "article-teardown.txt").read_bytes()
+CLIENT, SERVER = 481914174, 2737267460
+SECOND = 1_000_000_000
+
+
+def read(text: str | bytes) -> Capture:
+    return read_listing(text.encode() if isinstance(text, str) else text, "paste")
+
+
+def test_the_articles_handshake() -> None:
+    capture = read(HANDSHAKE)
+    assert (capture.format, capture.link_type, capture.damage) == ("tcpdump text", -1, None)
+    assert (capture.frames, capture.other_frames) == (6, 0)
+    s = capture.segments
+    assert s.options_shown
+    assert s.frame.tolist() == [1, 2, 3, 4, 5, 6]
+    assert [letters(int(f)) for f in s.flags] == ["S", "S.", ".", "P.", ".", "P."]
+    assert s.seq.tolist() == [CLIENT, SERVER, CLIENT + 1, CLIENT + 1, SERVER + 1, SERVER + 1]
+    assert s.ack.tolist() == [0, CLIENT + 1, SERVER + 1, SERVER + 1, CLIENT + 22, CLIENT + 22]
+    assert s.length.tolist() == [0, 0, 0, 21, 0, 21]
+    assert s.window.tolist() == [29200, 28960, 229, 229, 227, 227]
+    assert s.sport.tolist() == [53198, 22, 53198, 53198, 22, 22]
+    assert s.dport.tolist() == [22, 53198, 22, 22, 53198, 53198]
+    assert [address_text(int(a)) for a in s.src[:2]] == ["192.168.1.63", "192.168.1.64"]
+    assert s.mss.tolist() == [1460, 1460, *[ABSENT] * 4]
+    assert s.wscale.tolist() == [7, 7, *[ABSENT] * 4]
+    assert s.sack_permitted.tolist() == [True, True, *[False] * 4]
+    assert not s.sack.any()
+    assert s.tsval.tolist() == [547753, 550574, 547755, 547755, 550575, 550580]
+    assert s.tsecr.tolist() == [0, 547753, 550574, 550574, 547755, 547755]
+    assert s.ip_id.tolist() == [ABSENT] * 6
+    assert int(s.time[0]) == (17 * 3600 + 23 * 60 + 9) * SECOND + 889_821_000
+    assert s.payload(3) is None
+
+
+def test_the_articles_teardown() -> None:
+    capture = read(TEARDOWN)
+    assert (capture.frames, capture.other_frames, capture.damage) == (6, 0, None)
+    s = capture.segments
+    assert [letters(int(f)) for f in s.flags] == ["P.", "P.", ".", "P.", "P.", "."]
+    assert (s.seq[:3] - np.uint32(481916768)).tolist() == [0, 2737270434 - 481916768, 68]
+    assert s.seq[5] == 481916904
+    assert s.length.tolist() == [68, 60, 0, 68, 60, 0]
+    assert s.sport.tolist()[:2] == [53198, 22]
+
+
+def test_both_pasted_one_after_the_other() -> None:
+    capture = read(HANDSHAKE + TEARDOWN)
+    assert (capture.frames, len(capture.segments), capture.damage) == (12, 12, None)
+    assert (np.diff(capture.segments.time) > 0).all()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: "".join(f"> {line}\n" for line in text.splitlines()),
+        lambda text: "".join(f"\t  {line}  \n" for line in text.splitlines()),
+        lambda text: text.replace(" ", "\xa0"),
+        lambda text: "\ufeff" + text,
+        lambda text: "".join(f'"{line}"\n' for line in text.splitlines()),
+    ],
+    ids=["crlf", "quoted", "indented", "no-break spaces", "byte order mark", "quotation marks"],
+)
+def test_as_people_paste(spoil: object) -> None:
+    assert callable(spoil)
+    capture, clean = read(spoil(HANDSHAKE.decode())), read(HANDSHAKE)
+    same(capture, clean, "seq", "ack", "time", "length", "tsval")
+    assert (capture.frames, capture.damage) == (6, None)
+
+
+def same(got: Capture, wanted: Capture, *names: str) -> None:
+    for name in names:
+        assert getattr(got.segments, name).tolist() == getattr(wanted.segments, name).tolist(), name
+
+
+TIMES = ("plain", "-t", "-tt", "-ttt", "-tttt", "-ttttt")
+LAYOUTS = ("", "-v", "-e", "-e -vv", "-X -#")
+
+
+@pytest.mark.parametrize("capture_file", ["four-segment.pcap", "three-segment.pcap"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("numbers", ["", "-S"])
+@pytest.mark.parametrize("times", TIMES)
+def test_what_tcpdump_prints_is_what_the_file_holds(capture_file: str, times: str, numbers: str, layout: str) -> None:
+    if shutil.which("tcpdump") is None:
+        pytest.skip("tcpdump is not installed")
+    switches = [s for s in (*times.replace("plain", "").split(), *numbers.split(), *layout.split()) if s]
+    done = subprocess.run(
+        ["tcpdump", "-n", *switches, "-r", str(DATA / capture_file)],
+        capture_output=True,
+        check=False,
+        env={"TZ": "UTC", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+    )
+    if done.returncode:
+        pytest.skip(f"tcpdump cannot: {done.stderr[:200]!r}")
+    got = read(done.stderr + done.stdout)
+    wanted = read_capture((DATA / capture_file).read_bytes(), capture_file)
+    assert (got.frames, got.other_frames, got.damage) == (wanted.frames, wanted.other_frames, None)
+    same(got, wanted, "frame", "seq", "flags", "length", "window", "src", "dst", "sport", "dport")
+    same(got, wanted, "mss", "wscale", "tsval", "tsecr", "sack_permitted", "sack")
+    acks = (wanted.segments.flags & 16) > 0
+    assert (got.segments.ack == wanted.segments.ack)[acks].all()
+    if "-v" in layout:
+        same(got, wanted, "ip_id")
+    time_of = wanted.segments.time
+    if times == "-t":
+        assert not got.segments.time.any()
+    elif times in {"-tt", "-tttt"}:
+        assert got.segments.time.tolist() == time_of.tolist()
+    else:
+        began = got.segments.time - got.segments.time[0]
+        assert np.abs(began - (time_of - time_of[0])).max() <= 1000 * len(time_of)
+
+
+A, B = "10.0.0.1.1000", "10.0.0.2.http"
+
+
+def line(way: str, told: str, clock: str = "12:00:00.000000") -> str:
+    src, dst = (A, B) if way == ">" else (B, A)
+    return f"{clock} IP {src} > {dst}: {told}\n"
+
+
+def test_relative_numbers_wrap() -> None:
+    s = read(
+        line(">", "Flags [S], seq 4294967290, win 1, length 0")
+        + line("<", "Flags [S.], seq 4294967295, ack 4294967291, win 1, length 0")
+        + line(">", "Flags [P.], seq 1:11, ack 1, win 1, length 10")
+        + line("<", "Flags [P.], seq 1:5, ack 11, win 1, length 4")
+        + line(">", "Flags [R], seq 5, win 0, length 0")
+    ).segments
+    assert s.seq.tolist() == [4294967290, 4294967295, 4294967291, 0, 5]
+    assert s.ack.tolist() == [0, 4294967291, 0, 5, 0]
+    assert not s.options_shown
+
+
+def test_relative_numbers_from_the_middle_of_a_connection() -> None:
+    s = read(
+        line(">", "Flags [P.], seq 3000000000:3000000010, ack 4000000000, win 1, length 10")
+        + line("<", "Flags [P.], seq 1:5, ack 10, win 1, length 4")
+        + line(">", "Flags [.], ack 5, win 1, length 0")
+    ).segments
+    assert s.seq.tolist() == [3000000000, 4000000000, 3000000010]
+    assert s.ack.tolist() == [4000000000, 3000000010, 4000000004]
+
+
+def test_a_listing_that_begins_with_an_empty_segment() -> None:
+    first = line(">", "Flags [.], ack 4000000000, win 1, length 0")
+    absolute = read(
+        first + line("<", "Flags [P.], seq 4000000000:4000000004, ack 3000000000, win 1, length 4")
+    ).segments
+    assert absolute.seq.tolist() == [3000000000, 4000000000]
+    relative = read(first + line("<", "Flags [P.], seq 1:5, ack 0, win 1, length 4")).segments
+    assert relative.seq.tolist() == [0, 4000000000]
+    assert relative.ack.tolist() == [4000000000, 0]
+
+
+def test_small_first_numbers() -> None:
+    opening = line(">", "Flags [S], seq 1000, win 1, length 0") + line(
+        "<", "Flags [S.], seq 5000, ack 1001, win 1, length 0"
+    )
+    for told in ("Flags [.], ack 1, win 1, length 0", "Flags [.], ack 5001, win 1, length 0"):
+        s = read(opening + line(">", told)).segments
+        assert (s.seq[2], s.ack[2]) == (1001, 5001)
+
+
+def test_tcpdump_3() -> None:
+    s = read(
+        line(">", "S 100000000:100000000(0) win 5840 <mss 1460,sackOK,timestamp 7 0,nop,wscale 7> (DF)")
+        + line("<", "S 200000000:200000000(0) ack 100000001 win 5792 <mss 1460>")
+        + line(">", ". ack 1 win 46 <nop,nop,sack 1 {5:9}>")
+        + line(">", "P 1:22(21) ack 1 win 46")
+        + line("<", "F, cksum 0x1234 (correct), 1:1(0) ack 22 win 46")
+        + line(">", "R 100000022:100000022(0) win 0")
+    )
+    assert (s.frames, s.other_frames, s.damage) == (6, 0, None)
+    assert [letters(int(f)) for f in s.segments.flags] == ["S", "S.", ".", "P.", "F.", "R"]
+    assert s.segments.seq.tolist() == [100000000, 200000000, 100000001, 100000001, 200000001, 100000022]
+    assert s.segments.length.tolist() == [0, 0, 0, 21, 0, 0]
+    assert s.segments.sack.tolist() == [False, False, True, False, False, False]
+    assert (s.segments.tsval[0], s.segments.tsecr[0], s.segments.dport[0]) == (7, 0, 80)
+
+
+def test_sack_blocks() -> None:
+    told = "Flags [.], ack 5, win 1, options [nop,nop,TS val 1 ecr 2,nop,nop,sack 2 {9:12}{20:30}], length 0"
+    s = read(line(">", told)).segments
+    assert s.sack.tolist() == [True]
+    assert s.tsecr.tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "12:00:00.000000 ARP, Request who-has 10.0.0.1 tell 10.0.0.2, length 28",
+        "12:00:00.000000 IP 10.0.0.1.53 > 10.0.0.2.5353: UDP, length 4",
+        "12:00:00.000000 IP 10.0.0.1 > 10.0.0.2: ICMP 10.0.0.2 tcp port 22 unreachable, length 68",
+        "12:00:00.000000 IP6 fe80::1.22 > fe80::2.1000: Flags [S], seq 1, win 1, length 0",
+        "12:00:00.000000 IP 10.0.0.1.no-such-name > 10.0.0.2.22: Flags [S], seq 1, win 1, length 0",
+        "12:00:00.000000 IP host.example.ssh > 10.0.0.2.22: Flags [S], seq 1, win 1, length 0",
+        "12:00:00.000000 IP 10.0.0.999.22 > 10.0.0.2.22: Flags [S], seq 1, win 1, length 0",
+        "12:00:00.000000 IP 10.0.0.1.22 > 10.0.0.2.22: Flags [S], seq 4294967296, win 1, length 0",
+        "12:00:00.000000 IP 10.0.0.1.22 > 10.0.0.2.99999: Flags [S], seq 1, win 1, length 0",
+        "12:00:00.000000 IP 10.0.0.1.22 > 10.0.0.2.22: Flags [SZ], seq 1, win 1, length 0",
+    ],
+)
+def test_other_packets_are_counted(other: str) -> None:
+    capture = read(other + "\n" + line(">", "Flags [S], seq 1, win 1, length 0"))
+    assert (capture.frames, capture.other_frames, capture.damage) == (2, 1, None)
+    assert capture.segments.frame.tolist() == [2]
+
+
+def test_what_an_icmp_error_quotes_is_no_packet() -> None:
+    capture = read(
+        "12:00:00.000000 IP (tos 0x0, ttl 64, id 1, offset 0, flags [none], proto ICMP (1), length 88)\n"
+        "    10.0.0.1 > 10.0.0.2: ICMP 10.0.0.1 tcp port 22 unreachable, length 68\n"
+        "\tIP (tos 0x0, ttl 64, id 2, offset 0, flags [DF], proto TCP (6), length 60)\n"
+        "    10.0.0.2.1000 > 10.0.0.1.22: Flags [S], seq 1, win 1, length 0\n"
+    )
+    assert (capture.frames, capture.other_frames, capture.damage) == (1, 1, None)
+
+
+def test_every_cut_of_the_last_line_is_damage() -> None:
+    whole = line(">", "Flags [P.], seq 100:141, ack 9, win 229, options [nop,nop,TS val 1 ecr 2], length 41").rstrip()
+    first = line(">", "Flags [S], seq 99, win 1, length 0")
+    for stop in range(len("12:00:00.000000 IP"), len(whole)):
+        capture = read(first + whole[:stop])
+        assert (capture.frames, capture.other_frames, capture.damage) == (2, 1, "line 2 is cut off"), whole[:stop]
+    assert read(first + whole).damage is None
+
+
+def test_a_first_line_of_two_without_its_second() -> None:
+    head = "12:00:00.000000 IP (tos 0x0, ttl 64, id 1, offset 0, flags [DF], proto TCP (6), length 52)\n"
+    assert read(head).damage == "line 1 is cut off"
+    assert read(head + "    10.0.0.1.22 > 10.0.0.2.22: Flags [S], seq 1, wi").damage == "line 1 is cut off"
+
+
+def test_midnight() -> None:
+    told = "Flags [R], seq 1, win 1, length 0"
+    clocks = ("23:59:59.500000", "00:00:00.500000", "00:00:00.400000", "23:00:00.000000", "01:00:00.000000")
+    s = read("".join(line(">", told, clock) for clock in clocks)).segments
+    day = 86400
+    assert (s.time / 1e9).tolist() == [86399.5, day + 0.5, day + 0.4, day + 82800, 2 * day + 3600]
+
+
+@pytest.mark.parametrize("clock", ["9999-12-31 00:00:00.000000", "9999-99-99 99:99:99.000000", "99999999999.000000"])
+def test_impossible_times(clock: str) -> None:
+    assert len(read(line(">", "Flags [R], seq 1, win 1, length 0", clock)).segments) == 1
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\n", b"hello\n", b"\xd4\xc3\xb2\xa1\x02\0\x04\0", b"IP is a protocol", b"\0" + HANDSHAKE]
+)
+def test_not_a_listing(data: bytes) -> None:
+    assert not is_listing(data)
+    with pytest.raises(HarnessError, match="paste"):
+        read(data)
+
+
+def test_a_listing_of_no_packets() -> None:
+    data = b"tcpdump: verbose output suppressed\nlistening on eth0, link-type EN10MB\n0 packets captured\n"
+    assert is_listing(data)
+    assert read(data).frames == 0
+
+
+@pytest.mark.parametrize(
+    "filler", ["0", " ", "1.2.3.4.5 > ", "Flags [", "IP ", "(", "$ ", "\n", "12:00:00.000000 IP (tos"]
+)
+def test_long_lines_take_no_time(filler: str) -> None:
+    data = line(">", "Flags [S], seq 1, win 1, options [" + filler * ((1 << 20) // len(filler)))
+    began = time.process_time()
+    read(data)
+    assert time.process_time() - began < 30
+
+
+def survives(data: bytes) -> None:
+    try:
+        capture = read(data)
+    except HarnessError:
+        return
+    assert 0 <= capture.other_frames <= capture.frames
+    assert len(capture.segments) == capture.frames - capture.other_frames
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes(data: bytes) -> None:
+    survives(data)
+
+
+PIECES = st.sampled_from(
+    [
+        " ",
+        "\n",
+        "12:00:00.000000",
+        "-",
+        "IP ",
+        "IP (tos 0x0, id 70000, ",
+        ")",
+        "1.2.3.4.5",
+        " > ",
+        ": ",
+        "Flags [S.]",
+        ", seq 1",
+        ":9",
+        ", ack 4294967295",
+        ", win 99999",
+        ", win 1",
+        ", options [",
+        "], length 3",
+        "mss 70000",
+        "٣",
+        "²",
+        "S 1:2(1) ",
+        "ack 1 ",
+        "win 5",
+        "2026-02-30 ",
+        "99:99:99.999999 ",
+        "1795340391.000001 ",
+        "ethertype IPv4 ",
+    ]
+)
+
+
+@given(st.lists(PIECES | st.text(max_size=3), max_size=40))
+def test_any_pieces(pieces: list[str]) -> None:
+    survives("".join(pieces).encode("utf-8", "replace"))
+
+
+@settings(max_examples=200)
+@given(st.integers(0, len(HANDSHAKE) - 1), st.integers(0, len(HANDSHAKE)), st.binary(max_size=6))
+def test_any_damage_of_the_articles(start: int, size: int, put: bytes) -> None:
+    survives(HANDSHAKE[:start] + put + HANDSHAKE[start + size :])
+
+
+NUMBERS = st.integers(0, (1 << 32) - 1)
+
+
+@given(NUMBERS, NUMBERS, st.lists(st.tuples(st.booleans(), st.integers(1, 60000)), max_size=12))
+def test_relative_and_absolute_listings_say_the_same(ours: int, theirs: int, sent: list[tuple[bool, int]]) -> None:
+    following = [(ours + 1) % (1 << 32), (theirs + 1) % (1 << 32)]
+    opening = line(">", f"Flags [S], seq {ours}, win 1, length 0")
+    opening += line("<", f"Flags [S.], seq {theirs}, ack {following[0]}, win 1, length 0")
+    base = (ours, theirs)
+    listings = [opening, opening]
+    seqs = []
+    for first, size in [(True, 1), *sent]:
+        me = 0 if first else 1
+        seqs.append(following[me])
+        for kind, zero in ((0, (0, 0)), (1, base)):
+            seq, ack = (following[me] - zero[me]) % (1 << 32), (following[1 - me] - zero[1 - me]) % (1 << 32)
+            told = f"Flags [P.], seq {seq}:{(seq + size) % (1 << 32)}, ack {ack}, win 1, length {size}"
+            listings[kind] += line("><"[me], told)
+        following[me] = (following[me] + size) % (1 << 32)
+    absolute, relative = map(read, listings)
+    assert absolute.segments.seq.tolist()[2:] == seqs
+    same(relative, absolute, "seq", "ack", "length")
