@@ -211,6 +211,7 @@ def decode(frames: Frames) -> Segments:
         sport=field.u16(tcp).astype(np.uint16),
         dport=field.u16(tcp + 2).astype(np.uint16),
         seq=field.u32(tcp + 4).astype(np.uint32),
+        seq_shown=np.ones(len(tcp), np.bool_),
         ack=field.u32(tcp + 8).astype(np.uint32),
         flags=(offset_flags & 0x1FF).astype(np.uint16),
         window=field.u16(tcp + 14).astype(np.uint16),

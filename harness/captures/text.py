@@ -411,6 +411,7 @@ class _Reader:
             return
         seq, ack = told.get("seq"), told.get("ack") if row["flags"] & ACK else None
         row["length"] = told.get("length", 0)
+        row["seq_shown"] = int(seq is not None)  # tcpdump prints none for an empty segment without SYN, FIN and RST
         if seq is not None and (told.get("end", seq) - seq) % _MOD != row["length"]:
             self._cut(head)
             return

@@ -27,7 +27,8 @@ class LadderLine:
 def labels(segment: Segment, *, absolute: bool = False) -> Iterator[str]:
     """A segment in tcpdump's words (flags, seq begin:end, ack, length), then the same in ever fewer."""
     if absolute:
-        begin, end = segment.seq.value, segment.end.value
+        begin = segment.end.value - (segment.relative[1] - segment.relative[0])
+        begin, end = begin % (1 << 32), segment.end.value
         ack = segment.ack.value if segment.has_ack else None
     else:
         begin, end, ack = segment.relative

@@ -105,7 +105,17 @@ class Segment:
 
     @property
     def seq(self) -> Seq:
-        """Its sequence number."""
+        """Its sequence number.
+
+        Raises:
+            NotShown: the capture does not hold it (tcpdump's text has none for an empty ACK).
+        """
+        if not self._column("seq_shown"):
+            raise NotShown(f"the capture does not hold the seq of frame {self.frame}")
+        return self._place
+
+    @property
+    def _place(self) -> Seq:
         return Seq(self._column("seq"), self._where("seq"))
 
     @property
@@ -126,7 +136,7 @@ class Segment:
     @property
     def end(self) -> Seq:
         """The sequence number after it: seq + payload, + 1 for a SYN, + 1 for a FIN (RFC 9293 §3.4)."""
-        end = self.seq + int(self.len) if self.len else self.seq
+        end = self._place + int(self.len) if self.len else self._place
         return end + 1 if self.bits & (SYN | FIN) else end
 
     @property
@@ -141,7 +151,7 @@ class Segment:
         """The number its sender had reached before it: where new data must begin."""
         before = int(self._conversation.numbers.sent_row[self._row])
         if before == NONE:
-            return self.seq
+            return self._place
         return self._conversation.at(before).end
 
     @property

@@ -27,6 +27,7 @@ class Segments:
         sport: uint16.
         dport: uint16.
         seq: uint32.
+        seq_shown: bool, whether the capture holds seq; where not, it is what the segments around it say.
         ack: uint32, the field, whether or not the flag ACK is set.
         flags: uint16, bits of `harness.tcp.flags`.
         window: uint16, as in the header (not scaled).
@@ -50,6 +51,7 @@ class Segments:
     sport: NDArray[np.uint16]
     dport: NDArray[np.uint16]
     seq: NDArray[np.uint32]
+    seq_shown: NDArray[np.bool_]
     ack: NDArray[np.uint32]
     flags: NDArray[np.uint16]
     window: NDArray[np.uint16]
@@ -77,6 +79,7 @@ _DTYPES: dict[str, Any] = {
     "sport": np.uint16,
     "dport": np.uint16,
     "seq": np.uint32,
+    "seq_shown": np.bool_,
     "ack": np.uint32,
     "flags": np.uint16,
     "window": np.uint16,
@@ -89,7 +92,7 @@ _DTYPES: dict[str, Any] = {
     "tsval": np.int64,
     "tsecr": np.int64,
 }
-_DEFAULTS = {"ip_id": ABSENT, "mss": ABSENT, "wscale": ABSENT, "tsval": ABSENT, "tsecr": ABSENT}
+_DEFAULTS = {"seq_shown": 1, "ip_id": ABSENT, "mss": ABSENT, "wscale": ABSENT, "tsval": ABSENT, "tsecr": ABSENT}
 
 
 def from_rows(

@@ -213,8 +213,9 @@ def test_fin_is_the_end_of_the_stream(conversation: Conversation, end: End) -> N
         assert fin.seq == fin.expected_seq
     last_byte_plus_1 = fin.seq + fin.len
     for segment in conversation.stream(end).segments:
-        beyond = (segment.seq + segment.len).distance_from(last_byte_plus_1)
-        assert beyond <= 0 or not segment.len, f"{segment} goes {beyond} beyond the FIN of frame {fin.frame}"
+        if segment.len:
+            beyond = (segment.seq + segment.len).distance_from(last_byte_plus_1)
+            assert beyond <= 0, f"{segment} goes {beyond} beyond the FIN of frame {fin.frame}"
 
 
 @pytest.mark.points(2)

@@ -14,6 +14,7 @@ from harness.captures.capture import Capture
 from harness.captures.reading import read_capture
 from harness.captures.text import is_listing, read_listing
 from harness.errors import HarnessError
+from harness.tcp.conversation import NotShown, conversations
 from harness.tcp.flags import letters
 from harness.tcp.segments import ABSENT, address_text
 
@@ -374,3 +375,14 @@ def test_relative_and_absolute_listings_say_the_same(ours: int, theirs: int, sen
     absolute, relative = map(read, listings)
     assert absolute.segments.seq.tolist()[2:] == seqs
     same(relative, absolute, "seq", "ack", "length")
+
+
+def test_what_a_listing_does_not_print_is_not_shown() -> None:
+    """tcpdump prints no seq for an empty ACK: asking for it is not shown, never answered from the segments around."""
+    segments = read_listing((DATA / "article-handshake.txt").read_bytes(), "x").segments
+    (conversation,) = conversations(segments)
+    assert conversation.syn.seq.value == 481914174
+    with pytest.raises(NotShown):
+        _ = conversation.handshake_ack.seq
+    with pytest.raises(NotShown):
+        _ = conversation.initiator_stream.first_data.payload
