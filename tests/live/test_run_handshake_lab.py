@@ -322,7 +322,8 @@ def test_an_ordinary_user_can_run_it(start: Lab, users_folder: Path) -> None:
     as_nobody = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
     if shutil.which("setpriv") is None:
         pytest.skip("setpriv is not installed")
-    for needed in ([sys.executable, "-c", "import harness.cli"], ["unshare", "--user", "--net", "true"]):
+    python = [sys.executable, "-c", "import harness.cli"]
+    for needed in (python, ["unshare", "--user", "--map-current-user", "--keep-caps", "--net", *python]):
         tried = subprocess.run([*as_nobody, *needed], cwd="/", capture_output=True, text=True, check=False, timeout=30)
         if tried.returncode:
             pytest.skip(f"an ordinary user cannot run {needed[0]} here: {tried.stderr.strip()[-200:]}")
