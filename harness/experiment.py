@@ -11,6 +11,7 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.hosts.host import Testbed, together
 from harness.hosts.testbeds import testbed_for
+from harness.interrupts import stop_if_asked
 from harness.inventory import Inventory
 from harness.kernel_states import HostStates
 from harness.observer import observing
@@ -35,6 +36,7 @@ class Timings:
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Time one step."""
+        stop_if_asked()
         self.announce(name)
         began = time.perf_counter()
         try:

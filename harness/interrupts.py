@@ -9,6 +9,7 @@ from types import FrameType
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 _AGAIN = signal.SIGALRM  # asks again for an interrupt that came at a bad moment
 _AGAIN_SECONDS = 0.01
+_stop = {"asked": False, "answered": False}
 
 
 def ignore() -> None:
@@ -67,3 +68,35 @@ def held_back() -> Iterator[None]:
                 answer(came_first, frame)
             elif answer is signal.SIG_DFL:
                 signal.raise_signal(came_first)
+
+
+@contextmanager
+def between_steps() -> Iterator[None]:
+    """While the block runs, both are answered by `stop_if_asked` only, wherever that is called.
+
+    An exception that is raised in the middle of threading's or paramiko's code can leave a lock taken for ever.
+    """
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        _stop["asked"] = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _stop.update(asked=False, answered=False)
+    before = {number: signal.signal(number, ask) for number in INTERRUPTS}
+    try:
+        yield
+    except Exception:
+        stop_if_asked()  # the same Ctrl-C may have ended what failed
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if _stop["asked"] else handler)
+
+
+def stop_if_asked() -> None:
+    """Raise KeyboardInterrupt, once, if one of them came: what is undone because of it is undone in peace."""
+    if _stop["asked"] and not _stop["answered"]:
+        _stop["answered"] = True
+        raise KeyboardInterrupt

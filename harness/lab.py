@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from harness.cli import ROOT, print_styled, progress, say, width
 from harness.errors import HarnessError
+from harness.interrupts import between_steps, stop_if_asked
 from harness.runs import RunFolder, dump_json, new_run_folder
 
 if TYPE_CHECKING:
@@ -88,25 +89,27 @@ def run_lab(  # noqa: PLR0913 - one for each switch of the task
     Raises:
         HarnessError: the experiment could not be done.
     """
-    from harness.experiment import run_experiment
-    from harness.inventory import load_inventory
-    from harness.session import CLOSES
+    with between_steps():
+        from harness.experiment import run_experiment
+        from harness.inventory import load_inventory
+        from harness.session import CLOSES
 
-    with _told_as_json(lab, provider, as_json):
-        loaded = load_inventory(inventory)
-        chosen = provider or loaded.provider
-        if close is not None and close not in CLOSES:
-            raise HarnessError(f"--close {close}: known are {', '.join(CLOSES)}")
-        with new_run_folder(out, ROOT / "runs", lab) as (folder, final), progress(quiet=as_json) as announce:
-            judge = _called_in(lab)
-            experiment = run_experiment(loaded, chosen, close, announce)
-            announce("judge it")
-            experiment.write(folder)
-            results, conversation = _judged(judge, chosen, folder.path, experiment.captured.disagreement())
-            _write_results(folder, results)
-    _show(results, conversation, as_json=as_json, absolute=absolute)
-    if not as_json:
-        say(f"run folder: {final[0]}")
+        with _told_as_json(lab, provider, as_json):
+            loaded = load_inventory(inventory)
+            chosen = provider or loaded.provider
+            if close is not None and close not in CLOSES:
+                raise HarnessError(f"--close {close}: known are {', '.join(CLOSES)}")
+            with new_run_folder(out, ROOT / "runs", lab) as (folder, final), progress(quiet=as_json) as announce:
+                judge = _called_in(lab)
+                experiment = run_experiment(loaded, chosen, close, announce)
+                announce("judge it")
+                experiment.write(folder)
+                results, conversation = _judged(judge, chosen, folder.path, experiment.captured.disagreement())
+                _write_results(folder, results)
+                stop_if_asked()
+        _show(results, conversation, as_json=as_json, absolute=absolute)
+        if not as_json:
+            say(f"run folder: {final[0]}")
     return results.exit_status
 
 

@@ -15,12 +15,7 @@ _WATCH = """
 PATH=$PATH:/usr/sbin:/sbin
 instance=/sys/kernel/tracing/instances/$1 port=$2 here=$3 there=$4
 sampler=
-end() {
-    [ -z "$sampler" ] || kill "$sampler" 2>/dev/null
-    [ ! -d "$instance" ] || { cd / && rmdir "$instance"; }
-}
-trap end EXIT
-trap 'exit 1' TERM HUP INT PIPE
+trap : TERM HUP INT PIPE # they end the reading below, and nothing else: what was made is taken away in any case
 if mkdir "$instance" 2>/dev/null; then
     cd "$instance"
     echo "sport == $port || dport == $port" >events/sock/inet_sock_set_state/filter &&
@@ -29,11 +24,13 @@ if mkdir "$instance" 2>/dev/null; then
 fi
 look() { echo "@ $(date +%s.%N)" && ss -H -t -a -n -o "src $here and dst $there"; }
 if command -v ss >/dev/null 2>&1; then
-    while look; do sleep 0.05; done &
+    # With a trap it ends between two looks: an ss that is left alone would write into what follows.
+    (trap 'exit 0' TERM; while look; do sleep 0.05 & wait $!; done) &
     sampler=$!
 fi
 echo "== ready"
 while read -r _; do :; done
+trap '' TERM HUP INT PIPE # for rmdir too
 if [ -n "$sampler" ]; then
     kill "$sampler"
     wait "$sampler" 2>/dev/null
@@ -41,6 +38,7 @@ if [ -n "$sampler" ]; then
 fi
 if [ -d "$instance" ]; then
     echo "== trace" && cat trace
+    cd / && rmdir "$instance"
 fi
 exit 0
 """

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from harness.errors import HarnessError
+from harness.interrupts import stop_if_asked
 
 T = TypeVar("T")
 
@@ -23,6 +24,7 @@ def wait_for(what: str, condition: Callable[[], T | None], *, seconds: float, in
     """
     deadline = time.monotonic() + seconds
     while True:
+        stop_if_asked()
         if value := condition():
             return value
         if time.monotonic() >= deadline:

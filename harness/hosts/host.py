@@ -15,9 +15,11 @@ from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from harness.errors import HarnessError, one_line
+from harness.interrupts import stop_if_asked
 from harness.inventory import HostEntry
 
 _PID = "tcp-lab-pid:"
+SLICE_SECONDS = 0.1  # no wait is longer without a look at whether it is to stop
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -105,7 +107,8 @@ class RemoteProcess:
                     said = one_line(self._output["stderr"].decode(errors="replace")) or "nothing"
                     ended = "ended" if not self._open else f"did not answer in {seconds:g} s"
                     raise HarnessError(f"{self.host.role}: {self.argv[0]} {ended} before {what}; it said: {said}")
-                self._changed.wait(left)
+                stop_if_asked()
+                self._changed.wait(min(left, SLICE_SECONDS))
             return self._output[name].decode(errors="replace")
 
     def await_pid(self) -> None:
@@ -139,7 +142,8 @@ class RemoteProcess:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise HarnessError(f"{self.host.role}: {self.argv[0]} did not end in {seconds:g} s")
-                self._changed.wait(left)
+                stop_if_asked()
+                self._changed.wait(min(left, SLICE_SECONDS))
             stdout, stderr = bytes(self._output["stdout"]), self._output["stderr"].decode(errors="replace")
         status = self._channel.recv_exit_status()
         self._channel.close()

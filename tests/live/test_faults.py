@@ -317,7 +317,7 @@ def test_interrupted(start: Lab, tmp_path: Path, number: signal.Signals, moment:
     began = time.monotonic()
     os.killpg(running.process.pid, number)
     finished = running.finish()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20  # it has deadlines, whatever the load
     if moment == STEPS[-1] and finished.status == 0:  # it was over before the signal came
         assert finished.complaints == []
         assert json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))["score"] == 100
