@@ -1,130 +1,331 @@
-"""The arithmetic of one conversation: where each segment's numbers stand in the two byte streams.
+"""Where each segment's numbers stand in the two byte streams of its conversation, for many conversations at once.
 
 Sequence numbers wrap; *positions* do not. A position counts from the sender's ISN (the SYN is at 0, the first byte of
 data at 1, as in Wireshark's relative numbers), as a plain signed integer, so that order and distance mean something.
 Where no SYN was captured, the first sequence number seen of an end is its position 1.
+
+A piece of a capture is worked out from left to right: what is not known before a piece (a SYN that was captured late)
+cannot shift its positions. They count from `base`, and `origin` says where the SYN turned out to be.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.tcp.flags import ACK, FIN, RST, SYN
+from harness.tcp.known import NONE, Ends, Known
 from harness.tcp.segments import Segments
-from harness.tcp.splitting import Rows
+from harness.tcp.splitting import Batch, Rows
 
-NONE = -1  # no such row; no such position
+__all__ = ["NONE", "Arithmetic", "Numbers", "arithmetic", "numbers"]
+
 Positions = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+class Running:
+    """Running maxima within the groups of a batch, all groups in one pass.
+
+    Group g's values are lifted by g times a range that no value exceeds, so that a group never sees an earlier one's.
+    """
+
+    __slots__ = ("_group", "_half", "_start", "lift")
+
+    def __init__(self, batch: Batch) -> None:
+        self._group, self._start = batch.group, batch.start
+        bits = 61 - len(batch.start).bit_length()
+        self._half = (1 << (bits - 1)) - 1
+        self.lift = batch.group << bits
+
+    def lifted(self, places: NDArray[np.int64], values: Positions) -> Positions:
+        """The values as they would stand at these places."""
+        lifted: Positions = self.lift[places] + np.clip(values, -self._half, self._half)
+        return lifted
+
+    def maximum(self, places: NDArray[np.int64], values: Positions, seed: Positions) -> tuple[Positions, Positions]:
+        """The greatest value so far, where only some places have one.
+
+        Args:
+            places: int64[m], the places that have a value.
+            values: int64[m].
+            seed: int64[g], each group's greatest value before the piece.
+
+        Returns:
+            Lifted and including each place itself, int64[n]; and plain, before each place, int64[n].
+        """
+        reached = self.lift - self._half
+        reached[places] = self.lifted(places, values)
+        seed = self.lifted(self._start, seed)
+        reached[self._start] = np.maximum(reached[self._start], seed)
+        np.maximum.accumulate(reached, out=reached)
+        before = np.empty_like(reached)
+        before[1:] = reached[:-1]
+        before[self._start] = seed
+        before -= self.lift
+        return reached, before
+
+    def last(self, reached: Positions) -> Positions:
+        """Each group's greatest value after the piece, from `maximum`'s first result."""
+        stop = np.append(self._start[1:], len(reached)) - 1
+        last: Positions = reached[stop] - self.lift[stop]
+        return last
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Arithmetic:
-    """Columns of one conversation, one row a segment.
+class Numbers:
+    """Columns of a batch, one row a segment, in the batch's order; positions count from each end's `base`.
 
     Attributes:
-        base: the 32-bit number at position 0 of each stream: (initiator's, responder's).
-        isn_shown: whether each base is an ISN that the capture shows.
+        flags: uint16, the flags.
+        length: int64, payload bytes.
         position: where the segment begins in its sender's stream.
         end: where it ends: position + payload + 1 for SYN + 1 for FIN (RFC 9293 §3.4, SEG.LEN).
         ack: what it acknowledges, as a position in the other stream; NONE where the flag ACK is off.
         sent: how far its sender's stream had been sent before it.
-        sent_row: the row that had gone that far, or NONE.
         peer_sent: how far the other stream had been sent before it; at most 0 if nothing had.
-        peer_sent_row: the row that had gone that far, or NONE.
         acked: what its sender had acknowledged before it, or NONE.
-        acked_row: the row that acknowledged so far, or NONE.
+        peer_acked: what the other end had acknowledged before it, or NONE.
+        acked_so_far: for the low end and the high end: how far it has acknowledged, lifted (see `Running`).
+        running: what lifts.
     """
 
-    base: tuple[int, int]
-    isn_shown: tuple[bool, bool]
+    flags: NDArray[np.uint16]
+    length: Positions
     position: Positions
     end: Positions
     ack: Positions
     sent: Positions
-    sent_row: Positions
     peer_sent: Positions
-    peer_sent_row: Positions
     acked: Positions
-    acked_row: Positions
+    peer_acked: Positions
+    acked_so_far: tuple[Positions, Positions]
+    running: Running
 
 
-def _signed(difference: NDArray[np.int64]) -> NDArray[np.int64]:
-    """A difference of two 32-bit numbers, the short way round."""
-    return ((difference + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
+def firsts(batch: Batch, places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Each group's first of these places (ascending); n where it has none."""
+    found = np.full(len(batch.start), len(batch.rows))
+    found[batch.group[places[::-1]]] = places[::-1]
+    return found
 
 
-def _base(
-    seq: NDArray[np.int64], ack: NDArray[np.int64], flags: NDArray[np.uint16], own: NDArray[np.bool_]
-) -> tuple[int, bool]:
-    """The number at position 0 of one end's stream, and whether it is a captured ISN."""
-    syns = np.flatnonzero(own & (flags & SYN != 0))
-    if len(syns):
-        return int(seq[syns[0]]), True
-    rows = np.flatnonzero(own & (flags & RST == 0))
-    acks = np.flatnonzero(~own & (flags & ACK != 0))
-    resets = np.flatnonzero(own)
-    first = seq[rows[0]] if len(rows) else ack[acks[0]] if len(acks) else seq[resets[0]] if len(resets) else 1
-    return int(first - 1) % (1 << 32), False
+def _bases(  # noqa: PLR0913
+    batch: Batch,
+    ends: Ends,
+    seq: NDArray[np.uint32],
+    ack: NDArray[np.uint32],
+    flags: NDArray[np.uint16],
+    own: Bools,
+) -> Positions:
+    """The number at position 0 of one end's streams, int64[g]: by its first segment, or by the first ACK of it.
+
+    A RST may carry any number: it counts only where there is nothing else.
+    """
+    base = ends["base"].copy()
+    n = len(batch.rows)
+    not_rst = flags & RST == 0
+    for wanted in (not_rst, ~not_rst):
+        unknown = np.flatnonzero(base == NONE)
+        if len(unknown) and wanted.any():
+            sends = firsts(batch, np.flatnonzero(own & wanted))[unknown]
+            acks = firsts(batch, np.flatnonzero(~own & wanted & (flags & ACK != 0)))[unknown]
+            place = np.minimum(sends, acks)
+            unknown, sends, place = unknown[place < n], sends[place < n], place[place < n]
+            number = np.where(place == sends, seq[place], ack[place]).astype(np.int64)
+            is_syn = (place == sends) & (flags[place] & SYN != 0)
+            base[unknown] = (number - ~is_syn) & 0xFFFFFFFF
+        if wanted is not_rst:
+            ends["base"] = base  # what only a RST told is not kept: what comes later tells better
+    return np.where(base == NONE, 0, base)
 
 
-def _running(values: Positions, start: int) -> tuple[Positions, Positions]:
-    """The greatest value before each row, and the row it stood in (NONE: it is *start*)."""
-    n = len(values)
-    reached = np.maximum.accumulate(np.concatenate(([start], values)))
-    rows = np.where(values > reached[:-1], np.arange(n), NONE)
-    last = np.maximum.accumulate(np.concatenate(([NONE], rows)))
-    return reached[:-1], last[:-1]
+def numbers(segments: Segments, batch: Batch, ends: Ends) -> Numbers:
+    """Work out the columns of a batch.
+
+    Args:
+        segments: the piece.
+        batch: its segments, sorted.
+        ends: shape (g, 2): what was known of each group's ends before the piece; brought up to date here.
+    """
+    rows, group, n = batch.rows, batch.group, len(batch.rows)
+    seq, ack_field = segments.seq[rows], segments.ack[rows]
+    flags, length = segments.flags[rows], segments.length[rows].astype(np.int64)
+    is_rst = flags & RST != 0
+    has_ack = flags & ACK != 0
+    running = Running(batch)
+    position, end = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    low_own = (batch.from_low, ~batch.from_low)
+    bases = np.empty((len(batch.start), 2), np.int64)
+    sent_before: list[Positions] = []
+    for side, own in enumerate(low_own):
+        of_end = ends[:, side]
+        bases[:, side] = _bases(batch, of_end, seq, ack_field, flags, own)
+        mine = np.flatnonzero(own & ~is_rst)
+        position[mine] = _positions(batch, of_end, bases[:, side], seq, mine)
+        controls = flags[mine]
+        end[mine] = position[mine] + length[mine] + (controls & SYN != 0) + (controls & FIN != 0)
+        reached, before = running.maximum(mine, end[mine], of_end["sent"])
+        sent_before.append(before)
+        _learn(batch, of_end, seq, position, flags, mine)
+        of_end["sent"] = running.last(reached)
+
+    sent = np.where(batch.from_low, *sent_before)
+    peer_sent = np.where(batch.from_low, *sent_before[::-1])
+    base32 = bases.astype(np.uint32)
+    resets = np.flatnonzero(is_rst)
+    if len(resets):
+        base = np.where(batch.from_low[resets], base32[group[resets], 0], base32[group[resets], 1])
+        ahead = (seq[resets] - (base + sent[resets].astype(np.uint32))).view(np.int32)
+        position[resets] = end[resets] = sent[resets] + ahead
+
+    peer_base = np.where(batch.from_low, base32[group, 1], base32[group, 0])
+    ahead = (ack_field - (peer_base + peer_sent.astype(np.uint32))).view(np.int32)
+    ack = np.where(has_ack, peer_sent + ahead, NONE)
+    counts = has_ack & ~is_rst
+    acked_so_far: list[Positions] = []
+    acked_before: list[Positions] = []
+    for side, own in enumerate(low_own):
+        mine = np.flatnonzero(own & counts)
+        reached, before = running.maximum(mine, ack[mine], ends[:, side]["acked"])
+        ends[:, side]["acked"] = running.last(reached)
+        acked_so_far.append(reached)
+        acked_before.append(before)
+    return Numbers(
+        flags=flags,
+        length=length,
+        position=position,
+        end=end,
+        ack=ack,
+        sent=sent,
+        peer_sent=peer_sent,
+        acked=np.where(batch.from_low, *acked_before),
+        peer_acked=np.where(batch.from_low, *acked_before[::-1]),
+        acked_so_far=(acked_so_far[0], acked_so_far[1]),
+        running=running,
+    )
+
+
+def _positions(
+    batch: Batch, of_end: Ends, base: Positions, seq: NDArray[np.uint32], mine: NDArray[np.int64]
+) -> Positions:
+    """The positions of one end's segments: each the short way round from the one before."""
+    if not len(mine):
+        return np.zeros(0, np.int64)
+    group, number = batch.group[mine], seq[mine]
+    first = np.flatnonzero(np.append(True, group[1:] != group[:-1]))
+    begun = group[first]
+    step = np.empty(len(mine), np.uint32)
+    step[1:] = number[1:] - number[:-1]
+    step[first] = number[first] - (base[begun] + of_end["at"][begun]).astype(np.uint32)
+    signed = step.view(np.int32)
+    total = np.cumsum(signed, dtype=np.int64)
+    shift = of_end["at"][begun] - (total[first] - signed[first])
+    positions: Positions = total + np.repeat(shift, np.diff(first, append=len(mine)))
+    return positions
+
+
+def _learn(  # noqa: PLR0913
+    batch: Batch,
+    of_end: Ends,
+    seq: NDArray[np.uint32],
+    position: Positions,
+    flags: NDArray[np.uint16],
+    mine: NDArray[np.int64],
+) -> None:
+    """Bring up to date what is known of one end of each group: its ISN, origin and last position."""
+    n = len(batch.rows)
+    first, last = firsts(batch, mine), np.full(len(batch.start), n)
+    last[batch.group[mine]] = mine
+    speaks = np.flatnonzero(first < n)
+    new = speaks[~of_end["spoke"][speaks]]
+    of_end["origin"][new] = position[first[new]] - 1
+    syn = firsts(batch, mine[flags[mine] & SYN != 0])
+    opened = np.flatnonzero((syn < n) & (of_end["isn"] == NONE))
+    of_end["isn"][opened] = seq[syn[opened]]
+    of_end["origin"][opened] = position[syn[opened]]
+    of_end["at"][speaks] = position[last[speaks]]
+    of_end["spoke"][speaks] = True
+
+
+class Arithmetic:
+    """Columns of one conversation, one row a segment; positions count from the ISNs.
+
+    Attributes:
+        base: the 32-bit number at position 0 of each stream: (initiator's, responder's).
+        isn_shown: whether each base is an ISN that the capture shows.
+        position: see `Numbers`, likewise end, ack, sent, peer_sent and acked.
+    """
+
+    def __init__(self, of: Numbers, places: slice, forward: Bools, ends: Ends) -> None:
+        """Cut one conversation out of a batch.
+
+        Args:
+            of: the batch's columns.
+            places: the conversation's.
+            forward: which of its segments the initiator sent.
+            ends: what is known of (initiator, responder) after the batch.
+        """
+        self._forward = forward
+        self._is_rst = of.flags[places] & RST != 0
+        origins = ends["origin"].tolist()
+        own = np.where(forward, *origins)
+        peers = np.where(forward, *origins[::-1])
+        bases = [
+            0 if base == NONE else base + origin for base, origin in zip(ends["base"].tolist(), origins, strict=True)
+        ]
+        self.base = (bases[0] % (1 << 32), bases[1] % (1 << 32))
+        self.isn_shown = (bool(ends["isn"][0] != NONE), bool(ends["isn"][1] != NONE))
+        self.position: Positions = of.position[places] - own
+        self.end: Positions = of.end[places] - own
+        self.ack: Positions = of.ack[places]
+        self._has_ack = of.flags[places] & ACK != 0
+        self.ack = np.where(self._has_ack, self.ack - peers, NONE)
+        self.sent: Positions = np.where(self.sent_row == NONE, 0, of.sent[places] - own)
+        self.peer_sent: Positions = np.where(self.peer_sent_row == NONE, 0, of.peer_sent[places] - peers)
+        self.acked: Positions = np.where(self.acked_row == NONE, NONE, of.acked[places] - peers)
+
+    def _record_rows(self, values: Positions, counts: Bools, start: int) -> tuple[Positions, Positions]:
+        """For each row: which row before it has the greatest value, of its own end and of the other; or NONE."""
+        n = len(values)
+        last: list[Positions] = []
+        for own in (self._forward, ~self._forward):
+            here = np.where(own & counts, values, np.iinfo(np.int64).min)
+            before = np.maximum.accumulate(np.append(start, here))[:-1]
+            records = np.where(here > before, np.arange(n), NONE)
+            last.append(np.maximum.accumulate(np.append(NONE, records))[:-1])
+        return np.where(self._forward, *last), np.where(self._forward, *last[::-1])
+
+    @cached_property
+    def _sent_rows(self) -> tuple[Positions, Positions]:
+        return self._record_rows(self.end, ~self._is_rst, 0)
+
+    @property
+    def sent_row(self) -> Positions:
+        """The row that had gone as far as `sent`, or NONE."""
+        return self._sent_rows[0]
+
+    @property
+    def peer_sent_row(self) -> Positions:
+        """The row that had gone as far as `peer_sent`, or NONE."""
+        return self._sent_rows[1]
+
+    @cached_property
+    def acked_row(self) -> Positions:
+        """The row that acknowledged as far as `acked`, or NONE."""
+        rows: Positions = self._record_rows(self.ack, self._has_ack & ~self._is_rst, NONE)[0]
+        return rows
 
 
 def arithmetic(segments: Segments, conversation: Rows) -> Arithmetic:
     """Work out the columns of one conversation."""
-    rows, forward = conversation.rows, conversation.forward
-    n = len(rows)
-    seq = segments.seq[rows].astype(np.int64)
-    ack_field = segments.ack[rows].astype(np.int64)
-    flags = segments.flags[rows]
-    length = segments.length[rows].astype(np.int64)
-    is_rst = flags & RST != 0
-    low = np.iinfo(np.int64).min
-
-    position, end = np.zeros(n, np.int64), np.zeros(n, np.int64)
-    sent, sent_row = np.zeros(n, np.int64), np.full(n, NONE)
-    peer_sent, peer_sent_row = np.zeros(n, np.int64), np.full(n, NONE)
-    acked, acked_row = np.full(n, NONE), np.full(n, NONE)
-    ack = np.full(n, NONE)
-    bases, shown = [], []
-    reached_by_end: list[tuple[Positions, Positions]] = []
-
-    for own in (forward, ~forward):
-        base, isn_shown = _base(seq, ack_field, flags, own)
-        bases.append(base)
-        shown.append(isn_shown)
-        # A RST may carry any number; it does not move the stream.
-        mine = np.flatnonzero(own & ~is_rst)
-        numbers = np.concatenate(([base], seq[mine]))
-        position[mine] = np.cumsum(_signed(np.diff(numbers)))
-        occupied = length + (flags & SYN != 0) + (flags & FIN != 0)
-        end[mine] = position[mine] + occupied[mine]
-        reached, by = _running(np.where(own & ~is_rst, end, low), 0)
-        reached_by_end.append((reached, by))
-        sent[own], sent_row[own] = reached[own], by[own]
-        resets = np.flatnonzero(own & is_rst)
-        position[resets] = end[resets] = sent[resets] + _signed(seq[resets] - base - sent[resets])
-
-    for own, other in ((forward, 1), (~forward, 0)):
-        mine = np.flatnonzero(own & (flags & ACK != 0))
-        there, by = reached_by_end[other]
-        peer_sent[own], peer_sent_row[own] = there[own], by[own]
-        ahead = _signed(ack_field[mine] - ((bases[other] + there[mine]) & 0xFFFFFFFF))
-        ack[mine] = there[mine] + ahead
-        candidate = np.full(n, low)
-        candidate[mine] = np.where(is_rst[mine], low, ack[mine])
-        before, by = _running(candidate, NONE)
-        acked[own], acked_row[own] = before[own], by[own]
-
-    return Arithmetic(
-        (bases[0], bases[1]),
-        (shown[0], shown[1]),
-        position, end, ack, sent, sent_row, peer_sent, peer_sent_row, acked, acked_row,
-    )  # fmt: skip
+    n = len(conversation.rows)
+    low = conversation.initiator <= conversation.responder
+    from_low = conversation.forward if low else ~conversation.forward
+    batch = Batch(conversation.rows, np.zeros(1, np.int64), np.zeros(n, np.int64), from_low, np.zeros(1, np.int64))
+    known = Known()
+    known.add(1)
+    ends = known.ends[:1].copy()
+    of = numbers(segments, batch, ends)
+    return Arithmetic(of, slice(0, n), conversation.forward, ends[0] if low else ends[0, ::-1])

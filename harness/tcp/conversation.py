@@ -4,21 +4,25 @@
 asserts are straight lines; a check that ran into it is *not shown*, never passed.
 """
 
+from dataclasses import replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.tcp import walk, zeek
-from harness.tcp.arithmetic import Arithmetic, arithmetic
+from harness.tcp import zeek
+from harness.tcp.arithmetic import Arithmetic
+from harness.tcp.control import turned
 from harness.tcp.ends import ENDS, End, other
 from harness.tcp.flags import ACK, FIN, RST, SYN
 from harness.tcp.segment import NotShown, Options, Segment
 from harness.tcp.segments import Segments, endpoint_text
-from harness.tcp.splitting import Rows, split
+from harness.tcp.splitting import Rows, rows_of
 from harness.tcp.states import State
 from harness.tcp.stream import Stream
+from harness.tcp.tracking import Tracker
+from harness.tcp.verdict import Closer, Verdict, verdict
+from harness.tcp.walk import Step, path
 
 # What a rubric needs, from one place.
 __all__ = ["ENDS", "Conversation", "End", "NotShown", "Options", "Segment", "Stream", "conversations", "other"]
@@ -31,15 +35,29 @@ class Conversation:
         segments_columns: the capture's columns.
         rows: which rows are its own.
         numbers: their arithmetic.
+        control_rows: which of its rows are control segments (harness.tcp.control).
+        script: their codes.
+        history: Zeek's history.
         initiator: "IP:PORT" of the end that opened (RFC 9293: the active opener).
         responder: "IP:PORT" of the other end.
         looked_at: the frames handed out so far; see `fresh_view`.
     """
 
-    def __init__(self, columns: Segments, rows: Rows) -> None:
+    def __init__(  # noqa: PLR0913
+        self,
+        columns: Segments,
+        rows: Rows,
+        numbers: Arithmetic,
+        control_rows: tuple[int, ...],
+        script: tuple[int, ...],
+        history: str,
+    ) -> None:
         self.segments_columns = columns
         self.rows = rows
-        self.numbers: Arithmetic = arithmetic(columns, rows)
+        self.numbers = numbers
+        self.control_rows = control_rows
+        self.script = script
+        self.history = history
         self.looked_at: set[int] = set()
         self._columns: dict[str, list[int]] = {}
         self.initiator = endpoint_text(*rows.initiator, columns.ipv6)
@@ -50,7 +68,7 @@ class Conversation:
     def fresh_view(self) -> "Conversation":
         """The same conversation, with all that is worked out already, and nothing looked at yet."""
         # What every check needs is worked out once, for all views.
-        _ = self.rows_in_order, self.states_by_row, self._boundaries, self.close
+        _ = self.rows_in_order, self.states_by_row, self._boundaries, self._verdict
         view = object.__new__(Conversation)
         view.__dict__.update(self.__dict__, looked_at=set())
         return view
@@ -190,22 +208,26 @@ class Conversation:
     # -- what it amounts to --------------------------------------------------------------------------------------
 
     @cached_property
-    def _walk(self) -> tuple[tuple[State, State], list[walk.Step]]:
-        return walk.walk(self.segments_columns, self.rows, self.numbers)
+    def _verdict(self) -> Verdict:
+        acks = (self._flags & (ACK | RST) == ACK) & self.rows.forward
+        return verdict(self.script, initiator_acked=bool(acks.any()))
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """Every event at either end, in order of the segments."""
+        return tuple(replace(step, row=self.control_rows[step.row]) for step in self._verdict.steps)
 
     def states(self, end: End) -> tuple[State, ...]:
         """The states (RFC 9293 figure 5) that end went through, inferred from the segments."""
-        first, steps = self._walk
         index = ENDS.index(end)
-        return tuple(walk.path(first[index], steps, index))
+        return tuple(path(self._verdict.first[index], self._verdict.steps, index))
 
     @cached_property
     def states_by_row(self) -> tuple[tuple[State, State], ...]:
         """Both ends' states after each segment."""
-        first, steps = self._walk
-        now = list(first)
+        now = list(self._verdict.first)
         by_row: list[tuple[State, State]] = []
-        waiting = iter(steps)
+        waiting = iter(self.steps)
         pending = next(waiting, None)
         for row in range(len(self.rows.rows)):
             while pending is not None and pending.row == row:
@@ -215,82 +237,24 @@ class Conversation:
         return tuple(by_row)
 
     @property
-    def illegal(self) -> tuple[walk.Step, ...]:
+    def illegal(self) -> tuple[Step, ...]:
         """The steps that RFC 9293 does not know."""
-        return tuple(taken for taken in self._walk[1] if taken.illegal)
+        return tuple(step for step in self.steps if step.illegal)
 
-    @cached_property
+    @property
     def open(self) -> str:
-        """How it was opened.
+        """How it was opened: see `harness.tcp.verdict.Verdict`."""
+        return self._verdict.open
 
-        "three-way"; "simultaneous" (both sent a SYN of their own); "refused" (RST answers the SYN); "unanswered";
-        "incomplete" (no third step); "not-shown" (the capture starts later, or lacks the answer to the SYN).
-        """
-        bits, forward = self._flags, self.rows.forward
-        syn, syn_ack = bits & (SYN | ACK) == SYN, bits & (SYN | ACK) == (SYN | ACK)
-        if not (forward & syn).any():
-            return "not-shown"
-        acks = (bits & ACK != 0) & (bits & RST == 0) & (self.numbers.ack >= 1)
-        if (~forward & syn).any() and (acks & forward).any() and (acks & ~forward).any():
-            return "simultaneous"
-        if (~forward & syn_ack).any():
-            return "three-way" if (forward & acks).any() else "incomplete"
-        if any(taken.event == "rcv-RST" and taken.end == 0 for taken in self._walk[1]):
-            return "refused"
-        if not (acks & forward).any():
-            return "incomplete" if (~forward & syn).any() else "unanswered"
-        return "not-shown"
-
-    def _fins(self) -> tuple[Segment | None, Segment | None]:
-        def fin(stream: Stream) -> Segment | None:
-            try:
-                return stream.fin
-            except NotShown:
-                return None
-
-        return fin(self.initiator_stream), fin(self.responder_stream)
-
-    def _acceptable_reset(self) -> Segment | None:
-        """The first RST that its receiver had to take before both FINs were acknowledged."""
-        for taken in self._walk[1]:
-            if taken.event == "rcv-RST" and taken.illegal is None and taken.state in (State.CLOSED, State.LISTEN):
-                before = self.states_by_row[taken.row - 1][taken.end] if taken.row else State.CLOSED
-                if before not in (State.CLOSED, State.LISTEN, State.TIME_WAIT):
-                    return self.at(taken.row)
-        return None
-
-    @cached_property
+    @property
     def close(self) -> str:
-        """How it was closed.
+        """How it was closed: see `harness.tcp.verdict.Verdict`."""
+        return self._verdict.close
 
-        "four-segment": the second FIN acknowledges the first, which an earlier segment had already acknowledged;
-        "three-segment": the second FIN is the first to acknowledge the first; "simultaneous": neither FIN
-        acknowledges the other; "half-closed": one FIN; "reset": an acceptable RST before both FINs were
-        acknowledged; "open": none of these.
-        """
-        fins = self._fins()
-        if self._acceptable_reset() is not None:
-            return "reset"
-        if fins[0] is None or fins[1] is None:
-            return "open" if fins[0] is fins[1] else "half-closed"
-        first, second = sorted((fins[0], fins[1]), key=lambda segment: segment.row)
-        numbers = self.numbers
-        covered = int(numbers.end[first.row])
-        if not second.has_ack or numbers.ack[second.row] < covered:
-            return "simultaneous"
-        already = int(numbers.acked[second.row])
-        return "four-segment" if already >= covered else "three-segment"
-
-    @cached_property
-    def closer(self) -> Literal["initiator", "responder", "both"] | None:
+    @property
+    def closer(self) -> Closer | None:
         """The active closer: who sent the first FIN ("both" on a simultaneous close); on a reset who sent the RST."""
-        if self.close == "simultaneous":
-            return "both"
-        if self.close == "reset":
-            reset = self._acceptable_reset()
-            return None if reset is None else reset.sender
-        fins = [fin for fin in self._fins() if fin is not None]
-        return min(fins, key=lambda segment: segment.row).sender if fins else None
+        return self._verdict.closer
 
     @property
     def active_closers(self) -> tuple[End, ...]:
@@ -309,19 +273,11 @@ class Conversation:
         except NotShown:
             return False
 
-    @cached_property
-    def _zeek(self) -> tuple[str, str]:
-        return zeek.describe(self.segments_columns, self.rows, self.numbers)
-
     @property
     def conn_state(self) -> str:
         """Zeek's conn_state."""
-        return self._zeek[0]
-
-    @property
-    def history(self) -> str:
-        """Zeek's history."""
-        return self._zeek[1]
+        data = bool(self.segments_columns.length[self.rows.rows].any())
+        return zeek.conn_state(self.script, self.history, data=data)
 
     @cached_property
     def completeness(self) -> int:
@@ -341,5 +297,28 @@ class Conversation:
 
 
 def conversations(segments: Segments) -> list[Conversation]:
-    """All conversations of a capture, in order of their first frame."""
-    return [Conversation(segments, rows) for rows in split(segments)]
+    """All conversations of a whole capture, in order of their first frame."""
+    if not len(segments):
+        return []
+    tracker = Tracker()
+    piece = tracker.take(segments)
+    batch, stops = piece.batch, np.append(piece.batch.start, len(piece.batch.rows)).tolist()
+    rows = rows_of(segments, batch)
+    low = np.array([one.initiator <= one.responder for one in rows])
+    histories = zeek.histories(tracker.letters, low)
+    groups = np.argsort(batch.conversation).tolist()
+    control = piece.control
+    bounds = np.searchsorted(control.places, stops).tolist()
+    codes = turned(control.codes, low[batch.conversation[batch.group[control.places]]])
+    found = []
+    for number, group in enumerate(groups):
+        places, script = slice(stops[group], stops[group + 1]), slice(bounds[group], bounds[group + 1])
+        ends = piece.ends[group] if low[number] else piece.ends[group, ::-1]
+        numbers = Arithmetic(piece.numbers, places, rows[number].forward, ends)
+        control_rows = tuple((control.places[script] - places.start).tolist())
+        found.append(
+            Conversation(
+                segments, rows[number], numbers, control_rows, tuple(codes[script].tolist()), histories[number]
+            )
+        )
+    return found

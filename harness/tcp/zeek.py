@@ -4,15 +4,21 @@ Source: Zeek's documentation of base/protocols/conn/main.zeek; what it leaves op
 connection is) was read off its TCP analyser. Upper case is the originator, lower case the responder.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
+from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
-from harness.tcp.arithmetic import Arithmetic
+from harness.tcp.arithmetic import Numbers
+from harness.tcp.control import BY_RESPONDER, HAS_DATA, Control
 from harness.tcp.flags import ACK, FIN, RST, SYN
+from harness.tcp.known import FAR, Ends
 from harness.tcp.segments import Segments
-from harness.tcp.splitting import Rows
+from harness.tcp.splitting import Batch
 
 
 class _End(Enum):
@@ -28,7 +34,7 @@ class _End(Enum):
     CLOSED_THEN_RESET = auto()  # a FIN, then a RST: closed after all if the peer's FIN comes
 
 
-_ONCE_EACH_POWER_OF_TEN = frozenset(10**n for n in range(10))
+_POWERS_OF_TEN = np.array([10**n for n in range(10)])
 
 
 def _after(me: _End, peer: _End, flags: int, *, from_originator: bool, has_data: bool) -> tuple[_End, _End]:
@@ -82,70 +88,170 @@ def _name(originator: _End, responder: _End, history: str, *, data: bool) -> str
     return "S1" if originator is responder is _End.ESTABLISHED else "OTH"
 
 
-def _letters(segments: Segments, conversation: Rows, numbers: Arithmetic) -> Iterator[tuple[int, str]]:
-    """Each row's letter for `history`, before repetitions are dropped."""
-    flags = segments.flags[conversation.rows]
-    length = segments.length[conversation.rows]
-    window = segments.window[conversation.rows]
-    control = flags & (SYN | FIN | RST) != 0
-    plain = ~control & ((length > 0) | (flags & ACK != 0))
-    repeated = (length > 0) & (flags & (SYN | RST) == 0) & (numbers.end <= numbers.sent)
-    # A closed window is of no account once the peer has said its last.
-    closed_window = (window == 0) & (flags & RST == 0)
-    for own in (conversation.forward, ~conversation.forward):
-        fins = np.flatnonzero(~own & (flags & FIN != 0))[:1]
-        if len(fins):
-            closed_window[fins[0] :] &= ~own[fins[0] :]
-    for row in np.flatnonzero(control | plain).tolist():
-        bits = int(flags[row])
-        kinds = (bits & (SYN | FIN | RST)).bit_count()
-        if kinds > 1:
-            yield row, "I" if bits & FIN and bits & RST else "Q"
-        elif bits & SYN:
-            yield row, "H" if bits & ACK else "S"
-        elif bits & FIN:
-            yield row, "F"
-        elif bits & RST:
-            yield row, "R"
-        else:
-            yield row, "D" if length[row] else "A"
-        if closed_window[row]:
-            yield row, "W"
-        if repeated[row]:
-            yield row, "T"
+@lru_cache(maxsize=1 << 14)
+def conn_state(script: tuple[int, ...], history: str, *, data: bool) -> str:
+    """Zeek's conn_state.
 
-
-def describe(segments: Segments, conversation: Rows, numbers: Arithmetic) -> tuple[str, str]:
-    """Returns (conn_state, history)."""
-    history = ""
-    last: dict[str, int] = {}
-    counts: dict[str, int] = {}
-    for row, letter in _letters(segments, conversation, numbers):
-        code = letter if conversation.forward[row] else letter.lower()
-        if letter in "SHFR":  # again only where it is another one: at another number
-            place = int(numbers.end[row] if letter == "F" else numbers.position[row])
-            kind = code.replace("H", "S").replace("h", "s")  # one number for the SYN, with ACK or without
-            if last.get(kind) != place:
-                history += code
-            last[kind] = place
-        else:
-            counts[code] = counts.get(code, 0) + 1
-            if counts[code] == 1 or (letter in "TW" and counts[code] in _ONCE_EACH_POWER_OF_TEN):
-                history += code
-
-    flags = segments.flags[conversation.rows]
-    length = segments.length[conversation.rows]
+    Args:
+        script: the control script (harness.tcp.control), which holds the first segment of each end.
+        history: Zeek's history.
+        data: whether any segment carries payload.
+    """
     ends = [_End.INACTIVE, _End.INACTIVE]
-    control = flags & (SYN | FIN | RST) != 0
-    firsts = [rows[0] for rows in map(np.flatnonzero, (conversation.forward, ~conversation.forward)) if len(rows)]
-    control[firsts] = True
-    for row in np.flatnonzero(control).tolist():
-        sender = 0 if conversation.forward[row] else 1
+    spoke = [False, False]
+    for code in script:
+        sender = 1 if code & BY_RESPONDER else 0
+        if spoke[sender] and not code & (SYN | FIN | RST):
+            continue
+        spoke[sender] = True
         ends[sender], ends[1 - sender] = _after(
-            ends[sender],
-            ends[1 - sender],
-            int(flags[row]),
-            from_originator=sender == 0,
-            has_data=bool(length[row]),
+            ends[sender], ends[1 - sender], code, from_originator=sender == 0, has_data=bool(code & HAS_DATA)
         )
-    return _name(ends[0], ends[1], history, data=bool(length.any())), history
+    return _name(ends[0], ends[1], history, data=data)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Letters:
+    """Letters of histories, from one piece of a capture.
+
+    Attributes:
+        conversation: int64[m].
+        frame: int64[m].
+        rank: uint8[m], the order of the letters of one frame.
+        code: uint8[m], the letter for an originator, upper case.
+        from_high: bool[m], whether the high end sent it.
+        place: int64[m]: a S, H, F or R at the same place as the last of its kind is not written again.
+    """
+
+    conversation: NDArray[np.int64]
+    frame: NDArray[np.int64]
+    rank: NDArray[np.uint8]
+    code: NDArray[np.uint8]
+    from_high: NDArray[np.bool_]
+    place: NDArray[np.int64]
+
+
+def letters(  # noqa: PLR0913
+    segments: Segments,
+    batch: Batch,
+    of: Numbers,
+    script: Control,
+    before: Ends,
+    ends: Ends,
+) -> Letters:
+    """The letters that a batch adds to the histories.
+
+    Args:
+        segments: the piece.
+        batch: its segments, sorted.
+        of: their arithmetic.
+        script: their control segments.
+        before: shape (g, 2): what was known of each group's ends before the piece.
+        ends: the same after it; the counts of letters are brought up to date here.
+    """
+    flags, length = of.flags, of.length
+    kinds = flags & (SYN | FIN | RST)
+    controls = script.places[kinds[script.places] != 0]
+    found = [(controls, 0, _control_letters(kinds[controls], flags[controls]))]
+    plain = (kinds == 0) & ((length > 0) | (flags & ACK != 0))
+    repeats = (length > 0) & (flags & (SYN | RST) == 0) & (of.end <= of.sent)
+    closed = (segments.window[batch.rows] == 0) & (flags & RST == 0)
+    for side, own in enumerate((batch.from_low, ~batch.from_low)):
+        for name, letter, these in (("data_seen", "D", plain & (length > 0)), ("ack_seen", "A", plain & (length == 0))):
+            places = np.flatnonzero(own & these)
+            places = places[np.append(True, np.diff(batch.group[places]) != 0)[: len(places)]]
+            places = places[~ends[:, side][name][batch.group[places]]]
+            ends[:, side][name][batch.group[places]] = True
+            found.append((places, 0, _of(letter, places)))
+        shut = _before_peers_fin(batch, of, np.flatnonzero(own & closed), before["fin_end"][:, 1 - side], ~own)
+        for name, letter, rank, rows in (
+            ("closed_windows", "W", 1, shut),
+            ("repeats", "T", 2, np.flatnonzero(own & repeats)),
+        ):
+            places = _at_powers_of_ten(batch, rows, ends[:, side], name)
+            found.append((places, rank, _of(letter, places)))
+    at = np.concatenate([places for places, _, _ in found])
+    return Letters(
+        conversation=batch.conversation[batch.group[at]],
+        frame=segments.frame[batch.rows[at]],
+        rank=np.concatenate([np.full(len(places), rank, np.uint8) for places, rank, _ in found]),
+        code=np.concatenate([codes for _, _, codes in found]),
+        from_high=~batch.from_low[at],
+        place=np.where(flags[at] & FIN != 0, of.end[at], of.position[at]),
+    )
+
+
+def _of(letter: str, places: NDArray[np.int64]) -> NDArray[np.uint8]:
+    return np.full(len(places), ord(letter), np.uint8)
+
+
+def _control_letters(kinds: NDArray[np.uint16], flags: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    table = np.zeros(8, np.uint8)
+    for bits in range(1, 8):
+        if bits.bit_count() > 1:
+            table[bits] = ord("I" if bits & FIN and bits & RST else "Q")
+        else:
+            table[bits] = ord("S" if bits & SYN else "F" if bits & FIN else "R")
+    found: NDArray[np.uint8] = table[kinds]
+    found[(found == ord("S")) & (flags & ACK != 0)] = ord("H")
+    return found
+
+
+def _before_peers_fin(
+    batch: Batch, of: Numbers, places: NDArray[np.int64], known: NDArray[np.int64], peers: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """These places as far as the peer has sent no FIN yet: after it, a closed window is of no account."""
+    if not len(places):
+        return places
+    first = np.full(len(batch.start), len(batch.rows))
+    fins = np.flatnonzero(peers & (of.flags & FIN != 0))[::-1]
+    first[batch.group[fins]] = fins
+    first[known != FAR] = -1
+    return places[places < first[batch.group[places]]]
+
+
+def _at_powers_of_ten(batch: Batch, places: NDArray[np.int64], of_end: Ends, name: str) -> NDArray[np.int64]:
+    """The first, tenth, hundredth, … of these places in each conversation."""
+    if not len(places):
+        return places
+    group = batch.group[places]
+    begins = np.flatnonzero(np.append(True, np.diff(group) != 0))
+    counts = np.diff(begins, append=len(places))
+    number = np.arange(len(places)) - np.repeat(begins, counts) + 1 + of_end[name][group]
+    of_end[name][group[begins]] += counts.astype(np.int32)
+    return places[np.isin(number, _POWERS_OF_TEN)]
+
+
+def histories(found: Sequence[Letters], originator_is_low: NDArray[np.bool_]) -> list[str]:
+    """Zeek's history of every conversation.
+
+    Args:
+        found: the letters of all pieces.
+        originator_is_low: for each conversation.
+    """
+    conversation = np.concatenate([part.conversation for part in found])
+    rank = np.concatenate([part.rank for part in found])
+    frame = np.concatenate([part.frame for part in found])
+    order = np.lexsort((rank, frame, conversation))
+    conversation = conversation[order]
+    code = np.concatenate([part.code for part in found])[order]
+    from_high = np.concatenate([part.from_high for part in found])[order]
+    place = np.concatenate([part.place for part in found])[order]
+
+    # S and H share a kind: one number for the SYN, with ACK or without. I and Q are written once.
+    kind = np.where(code == ord("H"), ord("S"), code)
+    once = (code == ord("I")) | (code == ord("Q"))
+    place = np.where(once, 0, place)
+    by_kind = np.lexsort((np.arange(len(code)), kind, from_high, conversation))
+    same = np.zeros(len(code), np.bool_)
+    same[by_kind[1:]] = (
+        (conversation[by_kind[1:]] == conversation[by_kind[:-1]])
+        & (kind[by_kind[1:]] == kind[by_kind[:-1]])
+        & (from_high[by_kind[1:]] == from_high[by_kind[:-1]])
+        & (place[by_kind[1:]] == place[by_kind[:-1]])
+        & np.isin(kind[by_kind[1:]], [ord(letter) for letter in "SFRIQ"])
+    )
+    from_responder = from_high == originator_is_low[conversation]
+    text = np.where(from_responder, code + 32, code).astype(np.uint8)[~same].tobytes().decode("ascii")
+    stops = np.searchsorted(conversation[~same], np.arange(len(originator_is_low) + 1)).tolist()
+    return [text[a:b] for a, b in pairwise(stops)]

@@ -88,8 +88,8 @@ def test_a_syn_after_the_end_opens_another(end: str) -> None:
 def test_three_incarnations() -> None:
     """Each end counts for its own incarnation only."""
     third = AGAIN.replace("70", "80")
-    segments = parse(HANDSHAKE + CLOSE + AGAIN + "+0 > R 70001:70001(0)" + third + AGAIN)
-    assert frames(segments) == [numbered(1, 7), numbered(8, 11), numbered(12, 17)]
+    segments = parse(HANDSHAKE + CLOSE + AGAIN + "+0 > R 70001:70001(0)" + third)
+    assert frames(segments) == [numbered(1, 7), numbered(8, 11), numbered(12, 14)]
 
 
 def test_the_other_end_may_open_the_next() -> None:
@@ -101,15 +101,30 @@ def test_the_other_end_may_open_the_next() -> None:
 
 
 @pytest.mark.parametrize("end", ["", ONE_FIN, "+0 > P. 1:9(8) ack 1"], ids=["open", "one FIN", "data"])
-def test_a_syn_before_the_end_opens_nothing(end: str) -> None:
+@pytest.mark.parametrize("answer", ["", "+0 < . 1:1(0) ack 1"], ids=["unanswered", "challenged"])
+def test_a_syn_before_the_end_opens_nothing(end: str, answer: str) -> None:
     """A connection that still stands is not cut by a SYN, whatever its number: that is a fault inside it."""
+    segments = parse(HANDSHAKE + end + f"\n+1 > S 70000:70000(0)\n{answer}\n+1 > P. 9:10(1) ack 1")
+    assert frames(segments) == [numbered(1, len(segments))]
+
+
+@pytest.mark.parametrize("end", ["", ONE_FIN, "+0 > P. 1:9(8) ack 1"], ids=["open", "one FIN", "data"])
+def test_a_syn_that_a_syn_ack_answers_opens_another(end: str) -> None:
+    """Only a new connection answers so: the capture lacks the end of the old one."""
     segments = parse(HANDSHAKE + end + AGAIN)
+    first = len(segments) - 3
+    assert frames(segments) == [numbered(1, first), numbered(first + 1, first + 3)]
+
+
+def test_an_old_syn_in_time_wait_opens_nothing() -> None:
+    """The ACK that answers it speaks of the old connection (RFC 9293 §3.10.7.4)."""
+    segments = parse(HANDSHAKE + CLOSE + "+1 < S 70000:70000(0)\n+0 > . 2:2(0) ack 2")
     assert frames(segments) == [numbered(1, len(segments))]
 
 
 def test_one_ends_fin_sent_twice_is_no_end() -> None:
     """Both FINs means one of each end."""
-    segments = parse(HANDSHAKE + ONE_FIN + "+1 > F. 1:1(0) ack 1" + AGAIN)
+    segments = parse(HANDSHAKE + ONE_FIN + "+1 > F. 1:1(0) ack 1\n+1 > S 70000:70000(0)")
     assert frames(segments) == [numbered(1, len(segments))]
 
 
