@@ -65,6 +65,30 @@ def check(
     return check_capture(lab, Path(capture), as_json=json, absolute=S)
 
 
+@task(
+    help={
+        "capture": "the capture file: pcap, pcapng, gzip of either, or tcpdump's text",
+        "json": "print the document (schema tcp-lab/analysis/v1) and nothing else",
+        "segments": "every conversation's segments too",
+        "filter": "only conversations with this end: HOST:PORT, HOST or :PORT",
+        "S": OUTPUT_HELP["S"],
+    }
+)
+@command
+def analyze(
+    _context: Context,
+    capture: str,
+    json: bool = False,
+    segments: bool = False,
+    filter: str | None = None,  # noqa: A002
+    S: bool = False,
+) -> int:
+    """Say what each conversation of a capture is: how it opened and closed, both ends' states, notes on segments."""
+    from harness.analysis import analyze as analyze_capture
+
+    return analyze_capture(Path(capture), json=json, segments=segments, filter_=filter, absolute=S)
+
+
 @task
 @command
 def doctor(_context: Context) -> int:
@@ -74,13 +98,22 @@ def doctor(_context: Context) -> int:
     return report()
 
 
-@task(help={"what": "run: the whole command against the same done by hand", "rounds": "how often (default: 5)"})
+@task(help={"what": "run: a lab run against the same by hand; analyze: captures against tcptrace, tshark and dpkt", "rounds": "how often (default: 5)"})
 @command
 def bench(_context: Context, what: str, rounds: int = 5) -> int:
-    """Measure against a peer, side by side: `bench run`."""
+    """Measure against peers, side by side: `bench run`, `bench analyze`."""
     from harness.developing import bench as measure
 
     return measure(what, rounds)
+
+
+@task(help={"minutes": "for how long (default: 10)"})
+@command
+def fuzz(_context: Context, minutes: int = 10) -> int:
+    """Feed the readers ever stranger files, guided by what code they reach."""
+    from harness.developing import fuzz as run_fuzzer
+
+    return run_fuzzer(minutes)
 
 
 @task(help={"args": "more arguments for pytest, in one string"})

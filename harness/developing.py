@@ -37,6 +37,17 @@ def test(args: str = "") -> int:
     return _run([str(BIN / "pytest"), "-n", workers, "-q", *shlex.split(args)])
 
 
+def fuzz(minutes: int) -> int:
+    """Fuzz the capture readers; returns 0 if nothing was found.
+
+    Raises:
+        HarnessError: there is no time to do it in.
+    """
+    if minutes < 1:
+        raise HarnessError(f"--minutes {minutes}: at least 1")
+    return _run([sys.executable, "-m", "tests.fuzz.fuzz_readers", "--minutes", str(minutes)])
+
+
 def lint(*, fix: bool = False) -> int:
     """Run ruff (format, lint) and mypy; returns the first status that is not 0."""
     ruff = str(BIN / "ruff")

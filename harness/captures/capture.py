@@ -11,7 +11,7 @@ class Capture:
 
     Attributes:
         format: "pcap", "pcapng" or "tcpdump text".
-        link_type: the number of the file's (first) link type (tcpdump.org/linktypes.html); -1 where it has none.
+        link_types: the numbers of the file's link types (tcpdump.org/linktypes.html), each once; none of a text.
         frames: how many frames there are.
         other_frames: how many of them hold no TCP segment that was understood.
         damage: what was wrong with the file, with the offset; None if it is whole. What stands before it was read.
@@ -19,8 +19,13 @@ class Capture:
     """
 
     format: str
-    link_type: int
+    link_types: tuple[int, ...]
     frames: int
     other_frames: int
     damage: str | None
     segments: Segments
+
+    @property
+    def link_type(self) -> int:
+        """The first link type; -1 where there is none."""
+        return self.link_types[0] if self.link_types else -1

@@ -1,258 +1,269 @@
 """Frames → segments: link, IP and TCP headers decoded for all frames at once.
 
-Link types (tcpdump.org/linktypes.html): Ethernet with any VLAN tags, Linux cooked captures (`-i any`), raw IP, BSD
-loopback. IPv4 with options, IPv6 with extension headers. Later fragments hold no TCP header and are no segments.
+Most frames of most captures look alike: an IPv4 header without options right behind the link's header, and TCP with no
+options or timestamps alone. These are read with one gather of all header bytes; what looks otherwise is read field by
+field (harness.captures.packets, harness.captures.options).
 """
 
-from dataclasses import dataclass
+import struct
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.captures.fields import Bools, Fields, Ints, Octets, with_spare
+from harness.captures.options import COLUMNS, read_options
+from harness.captures.packets import ETHERNET, LINK_HEADERS, SLL, SLL2, Packets, ipv4, ipv6, network
+from harness.captures.unwrapping import inner_packets
+from harness.tcp.arrays import indices
 from harness.tcp.segments import ABSENT, Segments
 
-_TCP = 6
-_VLAN_TAGS = (0x8100, 0x88A8, 0x9100)
-_EXTENSION_HEADERS = (0, 43, 44, 51, 60)  # RFC 8200 §4: hop-by-hop, routing, fragment, authentication, destination
-_FRAGMENT, _AUTHENTICATION = 44, 51
-_RAW = (12, 14, 101, 228, 229)
-_ETHERNET, _NULL, _LOOP, _SLL, _SLL2 = 1, 0, 108, 113, 276
-UNDERSTOOD = frozenset({_ETHERNET, _NULL, _LOOP, _SLL, _SLL2, *_RAW})
+_NO_LINK = -1  # of frames that are understood already
+_ETHERTYPE_AT = {ETHERNET: 12, SLL: 14, SLL2: 0}
 
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
+# IPv4 without options, TCP, and the first 12 bytes of its options: name, type, and where it stands.
+_USUAL_FIELDS = (
+    ("version", "u1", 0),
+    ("total", ">u2", 2),
+    ("ip_id", ">u2", 4),
+    ("fragment", ">u2", 6),
+    ("protocol", "u1", 9),
+    ("src", ">u4", 12),
+    ("dst", ">u4", 16),
+    ("sport", ">u2", 20),
+    ("dport", ">u2", 22),
+    ("seq", ">u4", 24),
+    ("ack", ">u4", 28),
+    ("offset_flags", ">u2", 32),
+    ("window", ">u2", 34),
+    ("option", ">u4", 40),
+    ("tsval", ">u4", 44),
+    ("tsecr", ">u4", 48),
+)
+_NAMES, _FORMATS, _OFFSETS = (list(column) for column in zip(*_USUAL_FIELDS, strict=True))
+_USUAL = np.dtype({"names": _NAMES, "formats": _FORMATS, "offsets": _OFFSETS, "itemsize": 52})
+_NOP_NOP_TIMESTAMPS = 0x0101080A
+_BLOCK = 1 << 14  # rows at a time: what one block touches stays in the processor's cache
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frames:
-    """The frames of a file.
+    """The frames of a file, or of a piece of it.
 
     Attributes:
-        data: the file's bytes.
+        data: the bytes they are in, with `fields.SPARE` more behind them.
         start: int64, where each frame's bytes begin in them.
         captured: int64, how many bytes of each the file holds.
         time: int64, nanoseconds since the epoch.
         link: int64, each frame's link type.
+        first: the first frame's number.
     """
 
-    data: bytes
+    data: Octets
     start: Ints
     captured: Ints
     time: Ints
     link: Ints
+    first: int = 1
 
 
-def not_understood(link_type: int) -> str:
-    """What to say of a link type that is none of `UNDERSTOOD`."""
-    return f"link type {link_type} is not understood; capture on an Ethernet interface (tcpdump -i ens33)"
-
-
-class _Bytes:
-    """Big-endian fields at many offsets at once; the offsets lie inside, by the masks of `decode`."""
-
-    def __init__(self, data: bytes) -> None:
-        self._bytes = np.frombuffer(data + bytes(64), np.uint8)
-
-    def u8(self, at: Ints) -> Ints:
-        return self._bytes[at].astype(np.int64)
-
-    def u16(self, at: Ints) -> Ints:
-        return self.u8(at) << 8 | self.u8(at + 1)
-
-    def u32(self, at: Ints) -> Ints:
-        return self.u16(at) << 16 | self.u16(at + 2)
-
-
-@dataclass(slots=True, eq=False)
-class _Packets:
-    """The IP packets found so far: which frames they are in, and where their headers begin.
+@dataclass(slots=True)
+class Decoder:
+    """Decodes the pieces of one capture.
 
     Attributes:
-        row: int64, index of the frame.
-        ip: int64, where the IP header begins.
-        limit: int64, where the frame's bytes end.
+        ipv6: the IPv6 addresses so far; an address's key is 2³² plus its place.
     """
 
-    row: Ints
-    ip: Ints
-    limit: Ints
+    ipv6: list[bytes] = field(default_factory=list)
+    _places: dict[bytes, int] = field(default_factory=dict)
 
-    def keep(self, wanted: Bools) -> "_Packets":
-        return _Packets(self.row[wanted], self.ip[wanted], self.limit[wanted])
+    def decode(self, frames: Frames) -> Segments:
+        """The TCP segments among the frames.
+
+        A frame is a segment if its headers are whole and its lengths fit: the payload's length is the IP packet's, not
+        the frame's (Ethernet pads).
+        """
+        columns, is_usual = _usual(frames)
+        if is_usual.all():
+            return self._segments(frames, columns)
+        read, rows = Fields(frames.data), indices(~is_usual)
+        start, captured, link = frames.start[rows], frames.captured[rows], frames.link[rows]
+        packets = network(read, start, captured, link)
+        parts = [columns, self._unusual(frames.data, packets)]
+        parts[1]["row"] = rows[parts[1]["row"]]
+        rest = np.ones(len(frames.start), np.bool_)
+        rest[np.concatenate([part["row"] for part in parts])] = False
+        left = rest[rows]
+        inner = inner_packets(
+            frames.data, start, captured, np.where(left, link, _NO_LINK), packets.keep(left[packets.row])
+        )
+        if inner:
+            frames, extra = _with_packets(frames, [packet for _, packet in inner])
+            parts.append(self._unusual(frames.data, extra))
+            parts[2]["row"] = rows[np.array([row for row, _ in inner])][parts[2]["row"]]
+        order = np.argsort(np.concatenate([part["row"] for part in parts]), kind="stable")
+        return self._segments(frames, {name: np.concatenate([part[name] for part in parts])[order] for name in columns})
+
+    def _unusual(self, data: Octets, packets: Packets) -> dict[str, NDArray[Any]]:
+        """The segments in these IP packets, field by field."""
+        read = Fields(data)
+        four, tcp4, end4 = ipv4(read, packets)
+        six, tcp6, end6 = ipv6(read, packets)
+        keys6 = self._keys(data, np.concatenate((six.ip + 8, six.ip + 24)))
+
+        tcp, end = np.concatenate((tcp4, tcp6)), np.concatenate((end4, end6))
+        offset_flags = read.u16(tcp + 12)
+        header = (offset_flags >> 12) * 4
+        fits = indices((header >= 20) & (end - tcp - header >= 0))
+        columns = {
+            "row": np.concatenate((four.row, six.row)),
+            "src": np.concatenate((read.u32(four.ip + 12), keys6[: len(six.row)])),
+            "dst": np.concatenate((read.u32(four.ip + 16), keys6[len(six.row) :])),
+            "ip_id": np.concatenate((read.u16(four.ip + 4), np.full(len(six.row), ABSENT, np.int64))),
+            "limit": np.concatenate((four.limit, six.limit)),
+            "data_at": tcp + header,
+            "length": end - tcp - header,
+            "sport": read.u16(tcp),
+            "dport": read.u16(tcp + 2),
+            "seq": read.u32(tcp + 4),
+            "ack": read.u32(tcp + 8),
+            "flags": offset_flags & 0x1FF,
+            "window": read.u16(tcp + 14),
+        }
+        columns = {name: column[fits] for name, column in columns.items()}
+        limit = np.minimum(columns["data_at"], columns["limit"])
+        return columns | read_options(read, tcp[fits] + 20, limit)
+
+    def _keys(self, data: Octets, at: Ints) -> Ints:
+        """The keys of the IPv6 addresses at these offsets."""
+        keys = np.empty(len(at), np.int64)
+        for index, place in enumerate(at.tolist()):
+            address = data[place : place + 16].tobytes()
+            if address not in self._places:
+                self._places[address] = len(self.ipv6)
+                self.ipv6.append(address)
+            keys[index] = self._places[address]
+        return keys + (1 << 32)
+
+    def _segments(self, frames: Frames, columns: dict[str, NDArray[Any]]) -> Segments:
+        row = columns["row"].astype(np.int64)
+        data, data_at, sack_at = frames.data, columns["data_at"], columns["sack"]
+        end = np.minimum(data_at + columns["length"], columns["limit"])
+
+        def payload(index: int) -> bytes | None:
+            return data[int(data_at[index]) : max(int(data_at[index]), int(end[index]))].tobytes()
+
+        def sack_blocks(index: int) -> tuple[tuple[int, int], ...]:
+            at = int(sack_at[index])
+            octets = data[at : at + int(data[at + 1])].tobytes()[2:] if at else b""
+            return tuple(struct.iter_unpack(">II", octets[: len(octets) // 8 * 8]))
+
+        return Segments(
+            frame=row + frames.first,
+            time=frames.time[row],
+            src=columns["src"].astype(np.uint64, copy=False),
+            dst=columns["dst"].astype(np.uint64, copy=False),
+            sport=columns["sport"].astype(np.uint16, copy=False),
+            dport=columns["dport"].astype(np.uint16, copy=False),
+            seq=columns["seq"].astype(np.uint32, copy=False),
+            seq_shown=np.ones(len(row), np.bool_),
+            ack=columns["ack"].astype(np.uint32, copy=False),
+            flags=columns["flags"].astype(np.uint16, copy=False),
+            window=columns["window"].astype(np.uint16, copy=False),
+            ip_id=columns["ip_id"].astype(np.int32, copy=False),
+            length=columns["length"].astype(np.int32, copy=False),
+            mss=columns["mss"].astype(np.int32, copy=False),
+            wscale=columns["wscale"].astype(np.int16, copy=False),
+            sack_permitted=columns["sack_permitted"].astype(np.bool_, copy=False),
+            sack=columns["sack"] > 0,
+            fast_open=columns["fast_open"].astype(np.bool_, copy=False),
+            tsval=columns["tsval"].astype(np.int64, copy=False),
+            tsecr=columns["tsecr"].astype(np.int64, copy=False),
+            ipv6=tuple(self.ipv6),
+            payload=payload,
+            sack_blocks=sack_blocks,
+        )
 
 
-def _announces_ip(field: _Bytes, ethertype: Ints, ip: Ints) -> Bools:
-    """Whether an EtherType says IPv4 or IPv6, and the packet after it is of that version."""
-    said, version = field.u16(ethertype), field.u8(ip) >> 4
-    announced: Bools = ((said == 0x0800) & (version == 4)) | ((said == 0x86DD) & (version == 6))
-    return announced
+def _with_packets(frames: Frames, packets: list[bytes]) -> tuple[Frames, Packets]:
+    """The frames with some IP packets behind them, and where these are."""
+    sizes = np.array([len(packet) for packet in packets], np.int64)
+    start = len(frames.data) + np.cumsum(sizes) - sizes
+    data = np.concatenate((frames.data, with_spare(b"".join(packets))))
+    return replace(frames, data=data), Packets(np.arange(len(packets)), start, start + sizes)
 
 
-def _network(field: _Bytes, frames: Frames) -> _Packets:
-    """Where each frame's IP header begins, by its link type; frames without one are left out."""
-    limit = frames.start + frames.captured
-    ip = np.full(len(limit), -1, np.int64)
-
-    def held(link: int, header: int) -> Ints:
-        return np.flatnonzero((frames.link == link) & (frames.captured >= header))
-
-    rows = held(_ETHERNET, 14)
-    at = frames.start[rows] + 12
-    for _ in range(4):  # a frame has at most a few tags
-        tagged = np.isin(field.u16(at), _VLAN_TAGS) & (at + 6 <= limit[rows])
-        at = at + 4 * tagged
-    has_ip = _announces_ip(field, at, at + 2)
-    ip[rows[has_ip]] = at[has_ip] + 2
-    for link, header, protocol in ((_SLL, 16, 14), (_SLL2, 20, 0)):
-        rows = held(link, header)
-        has_ip = _announces_ip(field, frames.start[rows] + protocol, frames.start[rows] + header)
-        ip[rows[has_ip]] = frames.start[rows[has_ip]] + header
-    for link in (_NULL, _LOOP):  # a protocol family in some host's byte order; the IP version tells as well
-        rows = held(link, 4)
-        ip[rows] = frames.start[rows] + 4
-    for link in _RAW:
-        rows = held(link, 1)
-        ip[rows] = frames.start[rows]
-    rows = np.flatnonzero((ip >= 0) & (ip < limit))
-    return _Packets(rows, ip[rows], limit[rows])
-
-
-def _ipv4(field: _Bytes, packets: _Packets) -> tuple[_Packets, Ints, Ints]:
-    """The IPv4 packets that hold a TCP header; where it begins, and where the packet ends by its own length."""
-    packets = packets.keep(packets.ip + 20 <= packets.limit)
-    packets = packets.keep(field.u8(packets.ip) >> 4 == 4)
-    header = (field.u8(packets.ip) & 15) * 4
-    total = field.u16(packets.ip + 2)
-    total = np.where(total == 0, packets.limit - packets.ip, total)  # segmentation offload may leave it 0
-    tcp = packets.ip + header
-    wanted = (
-        (header >= 20)
-        & (field.u8(packets.ip + 9) == _TCP)
-        & (field.u16(packets.ip + 6) & 0x1FFF == 0)
-        & (tcp + 20 <= packets.limit)
+def _usual(frames: Frames) -> tuple[dict[str, NDArray[Any]], Bools]:
+    """The segments in frames that look like most, and which frames those are."""
+    n = len(frames.start)
+    dtypes = {name: _USUAL[name].newbyteorder("=") for name in ("src", "dst", "sport", "dport", "seq", "ack", "window")}
+    dtypes |= {"flags": np.dtype(np.uint16), "row": np.dtype(np.int64)}
+    dtypes |= {name: np.dtype(np.int64) for name in ("limit", "data_at", "tsval", "tsecr")}
+    dtypes |= {"length": np.dtype(np.int32), "ip_id": np.dtype(np.int32)}
+    columns: dict[str, NDArray[Any]] = {name: np.empty(n, dtype) for name, dtype in dtypes.items()}
+    is_usual = np.zeros(n, np.bool_)
+    headers = np.ndarray(
+        (max(0, len(frames.data) - _USUAL.itemsize),), f"V{_USUAL.itemsize}", frames.data, strides=(1,)
     )
-    return packets.keep(wanted), tcp[wanted], (packets.ip + total)[wanted]
+    found = 0
+    optional: list[tuple[Ints, Ints]] = []
+    for begin in range(0, n, _BLOCK):
+        block = slice(begin, min(begin + _BLOCK, n))
+        ip, has_link = _where_ip_is(frames, block)
+        header = headers[ip].view(_USUAL)
+        limit = frames.start[block] + frames.captured[block]
+        words = header["offset_flags"] >> 12
+        length = header["total"].astype(np.int32) - 20 - 4 * words.astype(np.int32)
+        usual = (
+            has_link
+            & (header["version"] == 0x45)
+            & (header["protocol"] == 6)
+            & (header["fragment"] & 0x3FFF == 0)
+            & (words >= 5)
+            & (length >= 0)
+            & (ip + 40 <= limit)
+        )
+        only_times = (words == 8) & (header["option"] == _NOP_NOP_TIMESTAMPS) & (ip + 52 <= limit)
+        is_usual[block] = usual
+        rows = slice(None) if usual.all() else indices(usual)
+        header, ip, limit, words, only_times = header[rows], ip[rows], limit[rows], words[rows], only_times[rows]
+        here = slice(found, found + len(header))
+        for name in ("src", "dst", "sport", "dport", "seq", "ack", "window", "ip_id"):
+            columns[name][here] = header[name]
+        columns["flags"][here] = header["offset_flags"] & 0x1FF
+        columns["length"][here] = length[rows]
+        columns["limit"][here] = limit
+        columns["data_at"][here] = ip + 20 + 4 * words.astype(np.int64)
+        columns["row"][here] = np.arange(block.start, block.stop)[rows]
+        columns["tsval"][here] = np.where(only_times, header["tsval"].astype(np.int64), ABSENT)
+        columns["tsecr"][here] = np.where(only_times, header["tsecr"].astype(np.int64), ABSENT)
+        more = indices((words > 5) & ~only_times)
+        if len(more):
+            optional.append((found + more, ip[more] + 40))
+        found = here.stop
+    columns = {name: column[:found] for name, column in columns.items()}
+    for name in ("mss", "wscale", "sack_permitted", "sack", "fast_open"):
+        columns[name] = np.full(found, COLUMNS[name], np.int32)
+    if optional:
+        rows, at = np.concatenate([rows for rows, _ in optional]), np.concatenate([at for _, at in optional])
+        options = read_options(Fields(frames.data), at, np.minimum(columns["data_at"], columns["limit"])[rows])
+        for name, values in options.items():
+            columns[name][rows] = values
+    return columns, is_usual
 
 
-def _ipv6(field: _Bytes, packets: _Packets) -> tuple[_Packets, Ints, Ints]:
-    """The same for IPv6 (RFC 8200): the extension headers of all packets are walked in step."""
-    packets = packets.keep(packets.ip + 40 <= packets.limit)
-    packets = packets.keep(field.u8(packets.ip) >> 4 == 6)
-    kind = field.u8(packets.ip + 6)
-    at = packets.ip + 40
-    later = np.zeros(len(at), np.bool_)
-    for _ in range(8):
-        more = np.isin(kind, _EXTENSION_HEADERS) & (at + 8 <= packets.limit)
-        if not more.any():
-            break
-        place = np.where(more, at, packets.ip)
-        later |= more & (kind == _FRAGMENT) & (field.u16(place + 2) & 0xFFF8 != 0)
-        size = np.where(kind == _AUTHENTICATION, (field.u8(place + 1) + 2) * 4, (field.u8(place + 1) + 1) * 8)
-        size = np.where(kind == _FRAGMENT, 8, size)
-        kind = np.where(more, field.u8(place), kind)
-        at = np.where(more, np.minimum(at + size, packets.limit), at)
-    payload = field.u16(packets.ip + 4)
-    end = np.where(payload == 0, packets.limit, packets.ip + 40 + payload)
-    wanted = (kind == _TCP) & ~later & (at + 20 <= packets.limit)
-    return packets.keep(wanted), at[wanted], end[wanted]
-
-
-def _ipv6_keys(data: bytes, at: Ints) -> tuple[Ints, list[bytes]]:
-    """Keys for IPv6 addresses: 2³² plus their place in the returned table."""
-    table: dict[bytes, int] = {}
-    keys = [table.setdefault(data[place : place + 16], len(table)) for place in at.tolist()]
-    return np.array(keys, np.int64) + (1 << 32), list(table)
-
-
-def decode(frames: Frames) -> Segments:
-    """The TCP segments among the frames.
-
-    A frame is a segment if its headers are whole and its lengths fit: the payload's length is the IP packet's, not the
-    frame's (Ethernet pads).
-
-    Raises:
-        ValueError: no frame has a link type that is understood.
-    """
-    if len(frames.link) and not np.isin(frames.link, list(UNDERSTOOD)).any():
-        raise ValueError(not_understood(int(frames.link[0])))
-    field = _Bytes(frames.data)
-    packets = _network(field, frames)
-    four, tcp4, end4 = _ipv4(field, packets)
-    six, tcp6, end6 = _ipv6(field, packets)
-    keys6, table = _ipv6_keys(frames.data, np.concatenate((six.ip + 8, six.ip + 24)))
-    row = np.concatenate((four.row, six.row))
-    order = np.argsort(row, kind="stable")
-
-    def joined(of_four: Ints, of_six: Ints) -> Ints:
-        return np.concatenate((of_four, of_six))[order]
-
-    row, limit = row[order], joined(four.limit, six.limit)
-    tcp, end = joined(tcp4, tcp6), joined(end4, end6)
-    src = joined(field.u32(four.ip + 12), keys6[: len(six.row)])
-    dst = joined(field.u32(four.ip + 16), keys6[len(six.row) :])
-    ip_id = joined(field.u16(four.ip + 4), np.full(len(six.row), ABSENT, np.int64))
-    offset_flags = field.u16(tcp + 12)
-    header = (offset_flags >> 12) * 4
-    fits = (header >= 20) & (end - tcp - header >= 0)
-    columns = (row, limit, tcp, end, src, dst, ip_id, offset_flags, header)
-    row, limit, tcp, end, src, dst, ip_id, offset_flags, header = (column[fits] for column in columns)
-
-    options = _options(field, tcp + 20, np.minimum(tcp + header, limit))
-    data, data_at, data_limit = frames.data, tcp + header, np.minimum(end, limit)
-
-    def payload(index: int) -> bytes | None:
-        return data[int(data_at[index]) : max(int(data_at[index]), int(data_limit[index]))]
-
-    return Segments(
-        frame=row + 1,
-        time=frames.time[row],
-        src=src.astype(np.uint64),
-        dst=dst.astype(np.uint64),
-        sport=field.u16(tcp).astype(np.uint16),
-        dport=field.u16(tcp + 2).astype(np.uint16),
-        seq=field.u32(tcp + 4).astype(np.uint32),
-        seq_shown=np.ones(len(tcp), np.bool_),
-        ack=field.u32(tcp + 8).astype(np.uint32),
-        flags=(offset_flags & 0x1FF).astype(np.uint16),
-        window=field.u16(tcp + 14).astype(np.uint16),
-        ip_id=ip_id.astype(np.int32),
-        length=(end - tcp - header).astype(np.int32),
-        mss=options["mss"].astype(np.int32),
-        wscale=options["wscale"].astype(np.int16),
-        sack_permitted=options["sack_permitted"] > 0,
-        sack=options["sack"] > 0,
-        tsval=options["tsval"],
-        tsecr=options["tsecr"],
-        ipv6=tuple(table),
-        payload=payload,
-    )
-
-
-def _options(field: _Bytes, at: Ints, limit: Ints) -> dict[str, Ints]:
-    """TCP options (RFC 9293 §3.1) of all segments, walked in step: at most 40 rounds for any number of them."""
-    found = {name: np.full(len(at), ABSENT, np.int64) for name in ("mss", "wscale", "tsval", "tsecr")}
-    found |= {name: np.zeros(len(at), np.int64) for name in ("sack_permitted", "sack")}
-    rows = np.arange(len(at))
-    at = at.copy()
-    while len(rows):
-        rows = rows[at[rows] < limit[rows]]
-        kind = field.u8(at[rows])
-        rows, kind = rows[kind != 0], kind[kind != 0]  # 0: end of the list
-        step = np.ones(len(rows), np.int64)
-        long = kind != 1  # 1: no operation
-        size = field.u8(at[rows] + 1)
-        whole = ~long | ((size >= 2) & (at[rows] + size <= limit[rows]))
-        rows, kind, step, long, size = rows[whole], kind[whole], step[whole], long[whole], size[whole]
-        place = at[rows]
-        for code, bytes_, name, read, skip in (
-            (2, 4, "mss", field.u16, 2),
-            (3, 3, "wscale", field.u8, 2),
-            (8, 10, "tsval", field.u32, 2),
-            (8, 10, "tsecr", field.u32, 6),
-        ):
-            here = (kind == code) & (size == bytes_)
-            found[name][rows[here]] = read(place[here] + skip)
-        found["sack_permitted"][rows[(kind == 4) & (size == 2)]] = 1
-        found["sack"][rows[kind == 5]] = 1
-        at[rows] += np.where(long, size, step)
-    return found
+def _where_ip_is(frames: Frames, block: slice) -> tuple[Ints, Bools]:
+    """Where these frames' IP packets begin if they look like most, and whether their link types let them."""
+    start, link = frames.start[block], frames.link[block]
+    sizes = np.full(len(start), -1, np.int64)
+    for kind in (int(link[0]),) if (link == link[0]).all() else np.unique(link).tolist():
+        sizes[link == kind] = LINK_HEADERS.get(kind, -1)
+    ip = start + np.maximum(sizes, 2)
+    field = Fields(frames.data)
+    for kind, at in _ETHERTYPE_AT.items():
+        here = indices(link == kind)
+        if len(here):
+            sizes[here[field.u16(start[here] + at) != 0x0800]] = -1
+    return np.where(sizes < 0, ip, start + sizes), sizes >= 0

@@ -1,11 +1,14 @@
 """The classic pcap file (pcap-savefile(5)): both byte orders, micro- and nanoseconds."""
 
 import struct
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from harness.captures.capture import Capture
-from harness.captures.frames import UNDERSTOOD, Frames, decode, not_understood
+from harness.captures.fields import Bools, Ints, Octets, with_spare
+from harness.captures.frames import Decoder, Frames
+from harness.captures.lockstep import Words, chain
 from harness.errors import HarnessError
 
 # Magic number as stored → (byte order, nanoseconds a tick).
@@ -15,9 +18,11 @@ _MAGIC = {
     b"\x4d\x3c\xb2\xa1": ("<", 1),
     b"\xa1\xb2\x3c\x4d": (">", 1),
 }
-_HEADER = 24
+HEADER = 24
 _RECORD = 16
-_LONGEST = 1 << 18  # libpcap's MAXIMUM_SNAPLEN: a longer record is damage, not data
+_KEPT, _ON_THE_WIRE = 8, 12  # where in a record's header its lengths stand
+LONGEST = 1 << 18  # libpcap's MAXIMUM_SNAPLEN: a longer record is damage, not data
+_A_YEAR = 366 * 86400
 
 
 def is_pcap(data: bytes) -> bool:
@@ -25,47 +30,96 @@ def is_pcap(data: bytes) -> bool:
     return data[:4] in _MAGIC
 
 
+@dataclass(slots=True)
+class PcapScanner:
+    """Finds the frames of a pcap file, piece after piece.
+
+    Attributes:
+        order: the file's byte order, as struct has it.
+        tick: nanoseconds a tick.
+        link_types: the link type, one.
+        frames: how many were found so far.
+        damage: what is wrong with the file, and where.
+    """
+
+    order: str
+    tick: int
+    link_types: list[int]
+    frames: int = 0
+    damage: str | None = None
+    format: str = field(default="pcap", init=False)
+
+    @classmethod
+    def of_header(cls, header: bytes, name: str) -> "PcapScanner":
+        """Begin with a file's first `HEADER` bytes.
+
+        Raises:
+            HarnessError: they are cut off.
+        """
+        if len(header) < HEADER:
+            raise HarnessError(f"{name}: the pcap header is cut off after {len(header)} of {HEADER} bytes")
+        order, tick = _MAGIC[header[:4]]
+        return cls(order, tick, [struct.unpack_from(order + "I", header, 20)[0] & 0x0FFFFFFF])
+
+    def scan(self, data: Octets, size: int, offset: int, *, final: bool) -> tuple[Frames, int]:
+        """Find the whole frames in the next piece.
+
+        Args:
+            data: the piece, with `fields.SPARE` more bytes behind it.
+            size: how long it is.
+            offset: where in the file it begins.
+            final: whether the file ends with it.
+
+        Returns:
+            The frames, and how much of the piece they take; the rest belongs to the next piece.
+        """
+        starts = chain(
+            data,
+            self.order,
+            size,
+            length_at=_KEPT,
+            header=_RECORD,
+            longest=LONGEST,
+            looks_like_records=self._looks_like_records,
+        )
+        records = np.ndarray((len(data) - _RECORD,), f"V{_RECORD}", data, strides=(1,))[starts].view(self.order + "u4")
+        seconds, fraction, kept, _ = records.reshape(-1, 4).astype(np.int64).T
+        time = seconds * 1_000_000_000 + fraction * self.tick
+        link = np.full(len(starts), self.link_types[0], np.int64)
+        frames = Frames(data, starts + _RECORD, kept, time, link, self.frames + 1)
+        self.frames += len(starts)
+        used = int(starts[-1] + _RECORD + kept[-1]) if len(starts) else 0
+        self._look_for_damage(data, used, size, offset, final=final)
+        return frames, used
+
+    def _looks_like_records(self, words: Words, at: Ints) -> Bools:
+        """By lengths that agree and a time within a year of the first record's."""
+        kept, wire, seconds = words[at + _KEPT], words[at + _ON_THE_WIRE], words[at].astype(np.int64)
+        likely: Bools = (kept <= wire) & (wire <= LONGEST) & (np.abs(seconds - int(words[0])) < _A_YEAR)
+        return likely & (words[at + 4] < 1_000_000_000 // self.tick)
+
+    def _look_for_damage(self, data: Octets, at: int, size: int, offset: int, *, final: bool) -> None:
+        frame, place = self.frames + 1, f"at byte {offset + at}"
+        if at + _RECORD > size:
+            if final and at < size:
+                self.damage = f"frame {frame} is cut off inside its record header, {place}"
+            return
+        kept = struct.unpack_from(self.order + "I", data.data, at + _KEPT)[0]
+        if kept > LONGEST:
+            self.damage = f"frame {frame} claims {kept} bytes, {place}: the file is damaged there"
+        elif final:
+            self.damage = f"frame {frame} is cut off after {size - at - _RECORD} of {kept} bytes, {place}"
+
+
 def read_pcap(data: bytes, name: str) -> Capture:
-    """Read a pcap file.
+    """Read a whole pcap file.
 
     Raises:
-        HarnessError: its header is cut off, or its link type is not understood.
+        HarnessError: its header is cut off.
     """
-    if len(data) < _HEADER:
-        raise HarnessError(f"{name}: the pcap header is cut off after {len(data)} of {_HEADER} bytes")
-    order, tick = _MAGIC[data[:4]]
-    link_type = struct.unpack_from(order + "I", data, 20)[0] & 0x0FFFFFFF
-    if link_type not in UNDERSTOOD:
-        raise HarnessError(f"{name}: {not_understood(link_type)}")
-    record = struct.Struct(order + "IIII")
-    starts: list[int] = []
-    captured: list[int] = []
-    times: list[int] = []
-    at = _HEADER
-    damage: str | None = None
-    while at < len(data):
-        if at + _RECORD > len(data):
-            damage = f"frame {len(starts) + 1} is cut off inside its record header, at byte {at}"
-            break
-        seconds, fraction, kept, _ = record.unpack_from(data, at)
-        if kept > _LONGEST:
-            damage = f"frame {len(starts) + 1} claims {kept} bytes, at byte {at}: the file is damaged there"
-            break
-        if at + _RECORD + kept > len(data):
-            damage = (
-                f"frame {len(starts) + 1} is cut off after {len(data) - at - _RECORD} of {kept} bytes, at byte {at}"
-            )
-            break
-        starts.append(at + _RECORD)
-        captured.append(kept)
-        times.append(seconds * 1_000_000_000 + fraction * tick)
-        at += _RECORD + kept
-    frames = Frames(
-        data=data,
-        start=np.array(starts, np.int64),
-        captured=np.array(captured, np.int64),
-        time=np.array(times, np.int64),
-        link=np.full(len(starts), link_type, np.int64),
+    scanner = PcapScanner.of_header(data[:HEADER], name)
+    frames, _ = scanner.scan(with_spare(data[HEADER:]), len(data) - HEADER, HEADER, final=True)
+    segments = Decoder().decode(frames)
+    return Capture(
+        "pcap", tuple(scanner.link_types), scanner.frames, scanner.frames - len(segments), scanner.damage, segments
     )
-    segments = decode(frames)
-    return Capture("pcap", link_type, len(starts), len(starts) - len(segments), damage, segments)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from harness.captures.capture import Capture
-from harness.captures.frames import Frames, decode
+from harness.captures.fields import with_spare
+from harness.captures.frames import Decoder, Frames
 from harness.errors import HarnessError
-from harness.tcp.segments import from_rows
 
 _SECTION_BYTES = b"\x0a\x0d\x0d\x0a"  # the same in both byte orders
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE_PACKET, _ENHANCED_PACKET = 0x0A0D0D0A, 1, 2, 3, 6
@@ -46,7 +46,7 @@ class _Found:
 
     order: str = ""
     interfaces: list[_Interface] = field(default_factory=list)
-    first: _Interface | None = None
+    link_types: dict[int, None] = field(default_factory=dict)
     starts: list[int] = field(default_factory=list)
     captured: list[int] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
@@ -121,7 +121,7 @@ class _Found:
                 offset = struct.unpack_from(self.order + "q", data, option + 4)[0]
             option += 4 + (size + 3) // 4 * 4
         interface = _Interface(link, snaplen, ticks, offset)
-        self.first = self.first or interface
+        self.link_types[link] = None
         self.interfaces.append(interface)
 
     def _packet(self, data: bytes, at: int, kind: int, total: int) -> None:
@@ -164,11 +164,10 @@ def is_pcapng(data: bytes) -> bool:
 def read_pcapng(data: bytes, name: str) -> Capture:
     """Read a pcapng file.
 
-    Frames are counted from 1 over all sections, as in Wireshark. The link type is the first interface's, or -1 if
-    there is none. A simple packet block has no time: 0.
+    Frames are counted from 1 over all sections, as in Wireshark. A simple packet block has no time: 0.
 
     Raises:
-        HarnessError: its first section header is damaged, or no frame's link type is understood.
+        HarnessError: its first section header is damaged.
     """
     if len(data) < _SMALLEST[_SECTION]:
         raise HarnessError(
@@ -183,15 +182,12 @@ def read_pcapng(data: bytes, name: str) -> Capture:
         if not found.order:
             raise HarnessError(f"{name}: {damage}") from None
     frames = Frames(
-        data=data,
+        data=with_spare(data),
         start=np.array(found.starts, np.int64),
         captured=np.array(found.captured, np.int64),
         time=np.array(found.times, np.int64),
         link=np.array(found.links, np.int64),
     )
-    try:
-        segments = decode(frames) if found.starts else from_rows([])
-    except ValueError as error:
-        raise HarnessError(f"{name}: {error}") from None
+    segments = Decoder().decode(frames)
     count = len(found.starts)
-    return Capture("pcapng", found.first.link if found.first else -1, count, count - len(segments), damage, segments)
+    return Capture("pcapng", tuple(found.link_types), count, count - len(segments), damage, segments)

@@ -1,16 +1,25 @@
 """Read a capture file, whatever wrote it: pcap, pcapng, gzip of either, or tcpdump's text."""
 
-from dataclasses import replace
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from harness.captures.capture import Capture
-from harness.captures.gzipped import gunzip, is_gzip
-from harness.captures.pcap import is_pcap, read_pcap
+from harness.captures.fields import SPARE
+from harness.captures.frames import Decoder
+from harness.captures.gzipped import Gunzip, gunzip, is_gzip
+from harness.captures.packets import LINK_HEADERS
+from harness.captures.pcap import HEADER, LONGEST, PcapScanner, is_pcap, read_pcap
 from harness.captures.pcapng import is_pcapng, read_pcapng
 from harness.captures.text import is_listing, read_listing
 from harness.errors import HarnessError
+from harness.tcp.segments import Segments
 
 MAX_BYTES = 1 << 30
+PIECE = 48 << 20  # bytes of file read at a time
 
 # What tells a format by its first bytes, and what reads it; a listing has no mark of its own, so it is asked last.
 _READERS = ((is_pcap, read_pcap), (is_pcapng, read_pcapng), (is_listing, read_listing))
@@ -23,7 +32,7 @@ def read_capture(data: bytes, name: str) -> Capture:
         HarnessError: it is empty, not a capture, or too large when decompressed.
     """
     if not data:
-        raise HarnessError(f"{name}: the capture file is empty; was tcpdump started with -w and stopped in order?")
+        raise _empty(name)
     damage: str | None = None
     if is_gzip(data):
         data, damage = gunzip(data, name, MAX_BYTES)
@@ -37,11 +46,15 @@ def read_capture(data: bytes, name: str) -> Capture:
     )
 
 
-def load_capture(path: Path) -> Capture:
-    """Read a whole, undamaged capture that holds TCP, to be judged.
+def _empty(name: str) -> HarnessError:
+    return HarnessError(f"{name}: the capture file is empty; was tcpdump started with -w and stopped in order?")
+
+
+def read_file(path: Path) -> Capture:
+    """Read a whole capture file into memory.
 
     Raises:
-        HarnessError: one line: no such file, empty, not a capture, damaged, or without TCP.
+        HarnessError: one line: no such file, empty, not a capture, or larger than `MAX_BYTES`.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -49,11 +62,114 @@ def load_capture(path: Path) -> Capture:
         data = path.read_bytes()
     except OSError as error:
         raise HarnessError(f"{path}: cannot read the capture: {error.strerror}") from None
-    capture = read_capture(data, str(path))
+    return read_capture(data, str(path))
+
+
+def load_capture(path: Path) -> Capture:
+    """Read a whole, undamaged capture that holds TCP, to be judged.
+
+    Raises:
+        HarnessError: one line: no such file, empty, not a capture, damaged, or without TCP.
+    """
+    capture = read_file(path)
     if capture.damage:
         raise HarnessError(f"{path}: {capture.damage}; fetch the file again, or stop tcpdump in order")
     if not len(capture.segments):
         raise HarnessError(
-            f"{path}: no TCP segment in its {capture.frames} frames; capture with the filter 'tcp port 22'"
+            f"{path}: no TCP segment in its {capture.frames} frames{_of_links(capture)}; "
+            "capture with the filter 'tcp port 22'"
         )
     return capture
+
+
+def _of_links(capture: Capture) -> str:
+    """Which link types, if they may be the reason that nothing was found."""
+    unknown = [str(link) for link in capture.link_types if link not in LINK_HEADERS]
+    return f" of link type {', '.join(unknown)}" if unknown else ""
+
+
+@dataclass(slots=True)
+class CapturePieces:
+    """A capture file of any size, read piece by piece; what it says of itself is whole when its pieces are.
+
+    Attributes:
+        format: see `Capture`, likewise link_types, frames and damage.
+        tcp_segments: how many TCP segments there were.
+    """
+
+    format: str = ""
+    link_types: tuple[int, ...] = ()
+    frames: int = 0
+    tcp_segments: int = 0
+    damage: str | None = None
+    _file: io.FileIO | None = field(default=None, repr=False)
+
+    def read(self, path: Path) -> Iterator[Segments]:
+        """Its segments, piece by piece; a piece's payload is gone when the next one is asked for.
+
+        Raises:
+            HarnessError: one line: no such file, empty, not a capture.
+        """
+        try:
+            with path.open("rb", buffering=0) as file:
+                yield from self._pieces(file, path)
+        except OSError as error:
+            raise HarnessError(f"{path}: cannot read the capture: {error.strerror}") from None
+
+    def _pieces(self, file: io.FileIO, path: Path) -> Iterator[Segments]:
+        begin = file.read(4)
+        file.seek(0)
+        stream: Gunzip | None = None
+        read: Callable[[int], bytes] = file.read
+        if is_gzip(begin):
+            stream = Gunzip(file.read)
+            read = stream.read
+            begin = read(4)
+        if is_pcap(begin):
+            head = begin if stream else b""
+            while len(head) < HEADER and (more := read(HEADER - len(head))):
+                head += more
+            yield from self._pcap(PcapScanner.of_header(head, str(path)), _reads_into(file, stream))
+        else:
+            capture = read_file(path)
+            self.format, self.link_types = capture.format, capture.link_types
+            self.frames, self.damage = capture.frames, capture.damage
+            self.tcp_segments = len(capture.segments)
+            if len(capture.segments):
+                yield capture.segments
+        if stream is not None and stream.damage:
+            self.damage = stream.damage
+
+    def _pcap(self, scanner: PcapScanner, read_into: Callable[[memoryview], int]) -> Iterator[Segments]:
+        decoder = Decoder()
+        self.format, self.link_types = scanner.format, tuple(scanner.link_types)
+        buffer = np.empty(PIECE + LONGEST + SPARE, np.uint8)
+        view = buffer.data
+        held, offset, final = 0, HEADER, False
+        while not final and scanner.damage is None:
+            while held < PIECE and not final:
+                got = read_into(view[held : PIECE + LONGEST])
+                held += got
+                final = not got
+            frames, used = scanner.scan(buffer, held, offset, final=final)
+            segments = decoder.decode(frames)
+            self.frames, self.damage = scanner.frames, scanner.damage
+            self.tcp_segments += len(segments)
+            if len(segments):
+                yield segments
+            held -= used
+            offset += used
+            buffer[:held] = buffer[used : used + held].copy()
+
+
+def _reads_into(file: io.FileIO, stream: Gunzip | None) -> Callable[[memoryview], int]:
+    """Fill a buffer from the file, or from what it decompresses to; 0 at the end."""
+    if stream is None:
+        return lambda view: file.readinto(view) or 0
+
+    def decompress(view: memoryview) -> int:
+        piece = stream.read(len(view))
+        view[: len(piece)] = piece
+        return len(piece)
+
+    return decompress

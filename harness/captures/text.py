@@ -354,7 +354,7 @@ class _Reader:
             row["time"] = times[row["frame"] - 1]
         return Capture(
             "tcpdump text",
-            -1,
+            (),
             self._frames,
             self._frames - len(self._rows),
             self._damage,

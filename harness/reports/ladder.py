@@ -1,9 +1,12 @@
 """The ladder: a connection as two lifelines with an arrow a segment, and both ends' states beside them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.tcp.conversation import Conversation, Segment
+
+StyledLine = tuple[str, str]  # text, and one of rich's styles
+KIND_STYLES = {"control": "bold", "data": "", "ack": "dim", "head": "bold", "note": "yellow"}
 
 _STATE = 12  # the longest state's name
 _TIME = 9
@@ -17,7 +20,7 @@ class LadderLine:
 
     Attributes:
         text: the line.
-        kind: "control" (a SYN, FIN or RST), "data", "ack", or "head".
+        kind: "control" (a SYN, FIN or RST), "data", "ack", "head", or "note".
     """
 
     text: str
@@ -40,7 +43,7 @@ def labels(segment: Segment, *, absolute: bool = False) -> Iterator[str]:
         yield f"{flags} seq {begin}:{end}{acks}"
         yield f"{flags} {begin}:{end}{acks}"
         yield f"{flags} {begin}({length}){acks}"
-    elif segment.has_syn or segment.has_fin or segment.has_rst:
+    elif segment.has_syn or segment.has_fin or segment.has_rst or segment.is_elsewhere:
         yield f"{flags} seq {begin}{acks}"
         yield f"{flags} {begin}{acks}"
     else:
@@ -61,13 +64,20 @@ def _arrow(segment: Segment, width: int, *, absolute: bool) -> str:
     return f"{start}{line}{stop}"
 
 
-def ladder(conversation: Conversation, *, width: int = 80, absolute: bool = False) -> Iterator[LadderLine]:
+def ladder(
+    conversation: Conversation,
+    *,
+    width: int = 80,
+    absolute: bool = False,
+    notes: Sequence[tuple[str, ...]] | None = None,
+) -> Iterator[LadderLine]:
     """Draw a conversation; no line is longer than *width*.
 
     Args:
         conversation: what to draw.
         width: columns, at least 60; below 72 the time is left out.
         absolute: sequence numbers as they stood on the wire (tcpdump -S), not counted from the ISNs.
+        notes: what to say of each segment, under its arrow.
     """
     digits = len(str(conversation.rows_in_order[-1].frame))
     timed = width >= _TIMED_FROM
@@ -90,3 +100,5 @@ def ladder(conversation: Conversation, *, width: int = 80, absolute: bool = Fals
         line = f"{segment.frame:>{digits}} {seconds}{shown[0]:<{_STATE}} {arrow} {shown[1]:>{_STATE}}"
         yield LadderLine(line, _kind(segment))
         before = (str(states[0]), str(states[1]))
+        if notes and notes[segment.row]:
+            yield LadderLine(f"{margin}{'':<{_STATE}} {', '.join(notes[segment.row]):^{middle}}".rstrip(), "note")

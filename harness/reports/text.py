@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterator
 
 from harness.grading.results import Results
-from harness.reports.ladder import ladder
+from harness.reports.ladder import KIND_STYLES, StyledLine, ladder
 from harness.tcp.conversation import Conversation
 
 # outcome → (mark, style); the mark alone tells, colour only helps
@@ -14,10 +14,7 @@ _MARKS = {
     "not-shown": ("?", "yellow"),
     "not-judged": ("!", "magenta"),
 }
-_KIND_STYLES = {"control": "bold", "data": "", "ack": "dim", "head": "bold"}
 _VERDICTS = {"passed": "green", "failed": "red", "not-judged": "magenta"}
-
-StyledLine = tuple[str, str]
 
 
 def verdict_line(results: Results) -> str:
@@ -52,7 +49,7 @@ def report(
     """The whole report as (line, style); a style is one of rich's."""
     if conversation is not None:
         for line in ladder(conversation, width=width, absolute=absolute):
-            yield line.text, _KIND_STYLES[line.kind]
+            yield line.text, KIND_STYLES[line.kind]
         yield "", ""
         closer = f", closed by {conversation.closer}" if conversation.closer else ""
         yield f"open: {conversation.open} · close: {conversation.close}{closer}", "bold"

@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.tcp.arrays import indices, sizes
 from harness.tcp.flags import ACK, FIN, RST, SYN
 from harness.tcp.known import NONE, Ends, Known
 from harness.tcp.segments import Segments
@@ -127,10 +128,10 @@ def _bases(  # noqa: PLR0913
     n = len(batch.rows)
     not_rst = flags & RST == 0
     for wanted in (not_rst, ~not_rst):
-        unknown = np.flatnonzero(base == NONE)
+        unknown = indices(base == NONE)
         if len(unknown) and wanted.any():
-            sends = firsts(batch, np.flatnonzero(own & wanted))[unknown]
-            acks = firsts(batch, np.flatnonzero(~own & wanted & (flags & ACK != 0)))[unknown]
+            sends = firsts(batch, indices(own & wanted))[unknown]
+            acks = firsts(batch, indices(~own & wanted & (flags & ACK != 0)))[unknown]
             place = np.minimum(sends, acks)
             unknown, sends, place = unknown[place < n], sends[place < n], place[place < n]
             number = np.where(place == sends, seq[place], ack[place]).astype(np.int64)
@@ -162,19 +163,22 @@ def numbers(segments: Segments, batch: Batch, ends: Ends) -> Numbers:
     for side, own in enumerate(low_own):
         of_end = ends[:, side]
         bases[:, side] = _bases(batch, of_end, seq, ack_field, flags, own)
-        mine = np.flatnonzero(own & ~is_rst)
+        mine = indices(own & ~is_rst)
         position[mine] = _positions(batch, of_end, bases[:, side], seq, mine)
         controls = flags[mine]
         end[mine] = position[mine] + length[mine] + (controls & SYN != 0) + (controls & FIN != 0)
+        _learn(batch, of_end, seq, position, flags, mine)
         reached, before = running.maximum(mine, end[mine], of_end["sent"])
         sent_before.append(before)
-        _learn(batch, of_end, seq, position, flags, mine)
         of_end["sent"] = running.last(reached)
+        has_data = mine[length[mine] > 0]
+        ends_of_data = end[has_data] - (flags[has_data] & FIN != 0)
+        np.maximum.at(of_end["data_end"], group[has_data], ends_of_data)
 
     sent = np.where(batch.from_low, *sent_before)
     peer_sent = np.where(batch.from_low, *sent_before[::-1])
     base32 = bases.astype(np.uint32)
-    resets = np.flatnonzero(is_rst)
+    resets = indices(is_rst)
     if len(resets):
         base = np.where(batch.from_low[resets], base32[group[resets], 0], base32[group[resets], 1])
         ahead = (seq[resets] - (base + sent[resets].astype(np.uint32))).view(np.int32)
@@ -187,7 +191,7 @@ def numbers(segments: Segments, batch: Batch, ends: Ends) -> Numbers:
     acked_so_far: list[Positions] = []
     acked_before: list[Positions] = []
     for side, own in enumerate(low_own):
-        mine = np.flatnonzero(own & counts)
+        mine = indices(own & counts)
         reached, before = running.maximum(mine, ack[mine], ends[:, side]["acked"])
         ends[:, side]["acked"] = running.last(reached)
         acked_so_far.append(reached)
@@ -214,7 +218,7 @@ def _positions(
     if not len(mine):
         return np.zeros(0, np.int64)
     group, number = batch.group[mine], seq[mine]
-    first = np.flatnonzero(np.append(True, group[1:] != group[:-1]))
+    first = indices(np.append(True, group[1:] != group[:-1]))
     begun = group[first]
     step = np.empty(len(mine), np.uint32)
     step[1:] = number[1:] - number[:-1]
@@ -222,7 +226,7 @@ def _positions(
     signed = step.view(np.int32)
     total = np.cumsum(signed, dtype=np.int64)
     shift = of_end["at"][begun] - (total[first] - signed[first])
-    positions: Positions = total + np.repeat(shift, np.diff(first, append=len(mine)))
+    positions: Positions = total + np.repeat(shift, sizes(first, len(mine)))
     return positions
 
 
@@ -238,11 +242,12 @@ def _learn(  # noqa: PLR0913
     n = len(batch.rows)
     first, last = firsts(batch, mine), np.full(len(batch.start), n)
     last[batch.group[mine]] = mine
-    speaks = np.flatnonzero(first < n)
+    speaks = indices(first < n)
     new = speaks[~of_end["spoke"][speaks]]
     of_end["origin"][new] = position[first[new]] - 1
+    of_end["sent"][new] = np.minimum(0, position[first[new]])
     syn = firsts(batch, mine[flags[mine] & SYN != 0])
-    opened = np.flatnonzero((syn < n) & (of_end["isn"] == NONE))
+    opened = indices((syn < n) & (of_end["isn"] == NONE))
     of_end["isn"][opened] = seq[syn[opened]]
     of_end["origin"][opened] = position[syn[opened]]
     of_end["at"][speaks] = position[last[speaks]]

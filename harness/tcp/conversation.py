@@ -14,10 +14,10 @@ from harness.tcp import zeek
 from harness.tcp.arithmetic import Arithmetic
 from harness.tcp.control import turned
 from harness.tcp.ends import ENDS, End, other
-from harness.tcp.flags import ACK, FIN, RST, SYN
+from harness.tcp.flags import ACK, RST, SYN
 from harness.tcp.segment import NotShown, Options, Segment
 from harness.tcp.segments import Segments, endpoint_text
-from harness.tcp.splitting import Rows, rows_of
+from harness.tcp.splitting import EndKey, Rows, rows_of
 from harness.tcp.states import State
 from harness.tcp.stream import Stream
 from harness.tcp.tracking import Tracker
@@ -38,6 +38,8 @@ class Conversation:
         control_rows: which of its rows are control segments (harness.tcp.control).
         script: their codes.
         history: Zeek's history.
+        completeness: Wireshark's tcp.completeness: 1 SYN, 2 SYN-ACK, 4 ACK, 8 data, 16 FIN, 32 RST.
+        reuses_ports: whether an earlier conversation of the capture had the same addresses and ports.
         initiator: "IP:PORT" of the end that opened (RFC 9293: the active opener).
         responder: "IP:PORT" of the other end.
         looked_at: the frames handed out so far; see `fresh_view`.
@@ -51,6 +53,9 @@ class Conversation:
         control_rows: tuple[int, ...],
         script: tuple[int, ...],
         history: str,
+        *,
+        completeness: int,
+        reuses_ports: bool,
     ) -> None:
         self.segments_columns = columns
         self.rows = rows
@@ -58,6 +63,8 @@ class Conversation:
         self.control_rows = control_rows
         self.script = script
         self.history = history
+        self.completeness = completeness
+        self.reuses_ports = reuses_ports
         self.looked_at: set[int] = set()
         self._columns: dict[str, list[int]] = {}
         self.initiator = endpoint_text(*rows.initiator, columns.ipv6)
@@ -279,46 +286,45 @@ class Conversation:
         data = bool(self.segments_columns.length[self.rows.rows].any())
         return zeek.conn_state(self.script, self.history, data=data)
 
-    @cached_property
-    def completeness(self) -> int:
-        """Wireshark's tcp.completeness: 1 SYN, 2 SYN-ACK, 4 ACK, 8 data, 16 FIN, 32 RST."""
-        bits = self._flags
-        length = self.segments_columns.length[self.rows.rows]
-        empty_ack = (bits & (SYN | ACK) == ACK) & (length == 0)  # Wireshark counts an empty FIN or RST with ACK too
-        seen = (
-            (bits & (SYN | ACK) == SYN).any(),
-            (bits & (SYN | ACK) == (SYN | ACK)).any(),
-            empty_ack.any(),
-            (length > 0).any(),
-            (bits & FIN != 0).any(),
-            (bits & RST != 0).any(),
-        )
-        return sum(1 << bit for bit, there in enumerate(seen) if there)
 
+def conversations(segments: Segments, tracker: Tracker | None = None) -> list[Conversation]:
+    """All conversations of a whole capture, in order of their first frame.
 
-def conversations(segments: Segments) -> list[Conversation]:
-    """All conversations of a whole capture, in order of their first frame."""
+    Args:
+        segments: the capture's columns.
+        tracker: a new one, to be asked for the summaries too.
+    """
     if not len(segments):
         return []
-    tracker = Tracker()
-    piece = tracker.take(segments)
+    tracker = tracker or Tracker()
+    piece = tracker.take_all(segments)
     batch, stops = piece.batch, np.append(piece.batch.start, len(piece.batch.rows)).tolist()
     rows = rows_of(segments, batch)
     low = np.array([one.initiator <= one.responder for one in rows])
-    histories = zeek.histories(tracker.letters, low)
+    histories = zeek.histories(tracker.letters, low, tracker.known.whole["first_by_low"][: len(low)])
     groups = np.argsort(batch.conversation).tolist()
     control = piece.control
     bounds = np.searchsorted(control.places, stops).tolist()
     codes = turned(control.codes, low[batch.conversation[batch.group[control.places]]])
-    found = []
+    found: list[Conversation] = []
+    used: set[frozenset[EndKey]] = set()
     for number, group in enumerate(groups):
         places, script = slice(stops[group], stops[group + 1]), slice(bounds[group], bounds[group + 1])
         ends = piece.ends[group] if low[number] else piece.ends[group, ::-1]
         numbers = Arithmetic(piece.numbers, places, rows[number].forward, ends)
         control_rows = tuple((control.places[script] - places.start).tolist())
+        ports = frozenset((rows[number].initiator, rows[number].responder))
         found.append(
             Conversation(
-                segments, rows[number], numbers, control_rows, tuple(codes[script].tolist()), histories[number]
+                segments,
+                rows[number],
+                numbers,
+                control_rows,
+                tuple(codes[script].tolist()),
+                histories[number],
+                completeness=int(tracker.known.whole["completeness"][number]),
+                reuses_ports=ports in used,
             )
         )
+        used.add(ports)
     return found

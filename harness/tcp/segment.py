@@ -163,6 +163,11 @@ class Segment:
         return int(numbers.position[self._row] - numbers.sent[self._row])
 
     @property
+    def is_elsewhere(self) -> bool:
+        """Whether it stands elsewhere than where its sender had got to, as far as the capture shows."""
+        return bool(self._column("seq_shown")) and self.offset != 0
+
+    @property
     def repeats(self) -> bool:
         """Whether all it occupies had been sent before, from a boundary: a retransmission."""
         conversation, row = self._conversation, self._row

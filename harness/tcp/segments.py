@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,10 @@ ABSENT = -1  # an option that a segment does not carry
 
 def _no_payload(_row: int) -> bytes | None:
     return None
+
+
+def _no_blocks(_row: int) -> tuple[tuple[int, int], ...]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,12 +40,14 @@ class Segments:
         mss: int32, option of RFC 9293 §3.7.1, or ABSENT.
         wscale: int16, option of RFC 7323 §2, or ABSENT.
         sack_permitted: bool, option of RFC 2018.
-        sack: bool, whether SACK blocks are there.
+        sack: bool, whether SACK blocks are there (RFC 2018).
+        fast_open: bool, whether a Fast Open option is there (RFC 7413).
         tsval: int64, option of RFC 7323 §3, or ABSENT.
         tsecr: int64, likewise.
         options_shown: whether the capture holds TCP options at all.
         ipv6: the IPv6 addresses that keys from 2³² on stand for.
         payload: row → the payload bytes that the capture holds, or None where it holds none.
+        sack_blocks: row → its SACK blocks, each (left, right edge) as on the wire.
     """
 
     frame: NDArray[np.int64]
@@ -61,14 +67,33 @@ class Segments:
     wscale: NDArray[np.int16]
     sack_permitted: NDArray[np.bool_]
     sack: NDArray[np.bool_]
+    fast_open: NDArray[np.bool_]
     tsval: NDArray[np.int64]
     tsecr: NDArray[np.int64]
     options_shown: bool = True
     ipv6: tuple[bytes, ...] = ()
     payload: Callable[[int], bytes | None] = field(default=_no_payload)
+    sack_blocks: Callable[[int], tuple[tuple[int, int], ...]] = field(default=_no_blocks)
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    def take(self, rows: NDArray[np.int64]) -> "Segments":
+        """Some of the rows."""
+        columns: dict[str, Any] = {name: getattr(self, name)[rows] for name in COLUMNS}
+        payload, blocks = self.payload, self.sack_blocks
+        return replace(
+            self,
+            **columns,
+            payload=lambda row: payload(int(rows[row])),
+            sack_blocks=lambda row: blocks(int(rows[row])),
+        )
+
+
+def concatenated(one: Segments, two: Segments) -> Segments:
+    """The rows of both, without payloads and SACK blocks; *two* knows all addresses that *one* knows."""
+    columns: dict[str, Any] = {name: np.concatenate((getattr(one, name), getattr(two, name))) for name in COLUMNS}
+    return replace(two, **columns, payload=_no_payload, sack_blocks=_no_blocks)
 
 
 _DTYPES: dict[str, Any] = {
@@ -89,6 +114,7 @@ _DTYPES: dict[str, Any] = {
     "wscale": np.int16,
     "sack_permitted": np.bool_,
     "sack": np.bool_,
+    "fast_open": np.bool_,
     "tsval": np.int64,
     "tsecr": np.int64,
 }
@@ -115,7 +141,7 @@ def address_key(text: str) -> int:
 def address_text(key: int, ipv6: tuple[bytes, ...] = ()) -> str:
     """The inverse of `address_key`; a key from 2³² on is a place in the table of IPv6 addresses."""
     if key < 1 << 32:
-        return str(ipaddress.IPv4Address(int(key)))
+        return f"{key >> 24}.{key >> 16 & 255}.{key >> 8 & 255}.{key & 255}"
     return str(ipaddress.IPv6Address(ipv6[int(key) - (1 << 32)]))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.tcp.arrays import indices, sizes
 from harness.tcp.flags import ACK, FIN, RST, SYN
 from harness.tcp.known import HIGH, LOW, NONE, Known
 from harness.tcp.segments import Segments
@@ -76,7 +77,7 @@ def sort_by_tuple(low: NDArray[np.uint64], high: NDArray[np.uint64]) -> tuple[In
         lows, highs = low[order], high[order]
         other_tuple = (lows[1:] != lows[:-1]) | (highs[1:] != highs[:-1])
         if np.array_equal(other_tuple, heads[1:] != heads[:-1]):
-            return order, np.concatenate(([0], np.flatnonzero(other_tuple) + 1))
+            return order, np.concatenate(([0], indices(other_tuple) + 1))
 
 
 @dataclass(slots=True)
@@ -91,12 +92,20 @@ class Splitter:
     current: dict[tuple[int, int], int] = field(default_factory=dict)
     known: Known = field(default_factory=Known)
 
-    def split(self, segments: Segments) -> Batch:
+    def split(self, segments: Segments, *, waited: int = 0, more: bool = False) -> tuple[Batch, Ints]:
         """Sort the next piece; conversations that begin in it are added to `known`.
 
         A 4-tuple used again makes a new conversation when a SYN comes after the old one has ended: after a RST, or
         after both FINs (also while one end is in TIME-WAIT, RFC 9293 §3.6.1), unless the peer's answer shows that it
         belongs to the old one; and before it has ended, if a SYN-ACK answers it: then the capture lacks the end.
+
+        Args:
+            segments: the piece, which begins with what was held back of the one before.
+            waited: how many were held back.
+            more: whether another piece follows: then what depends on an answer to come is held back.
+
+        Returns:
+            The batch, and the rows that are held back: those of a 4-tuple from an undecided SYN on.
         """
         one = (segments.src << np.uint64(16)) | segments.sport
         two = (segments.dst << np.uint64(16)) | segments.dport
@@ -109,38 +118,48 @@ class Splitter:
         present = np.array([self.current.get(pair, -1) for pair in tuples], np.int64)
 
         cut = self._suspects(segments, order, start, from_low, present)
-        starts, owners = start.tolist(), range(len(start))
+        starts = start.tolist()
         whose, opens = np.arange(len(start)), present < 0
+        held: list[Ints] = []
         if len(cut):
             parts: list[tuple[int, int, bool]] = []
             suspicious = set(cut.tolist())
             stops = [*starts[1:], len(order)]
-            for owner in owners:
-                parts.append((starts[owner], owner, bool(opens[owner])))
+            for owner, begin in enumerate(starts):
+                parts.append((begin, owner, bool(opens[owner])))
                 if owner in suspicious:
-                    places = slice(starts[owner], stops[owner])
-                    lives = _cuts(segments, order[places], from_low[places], self.known, int(present[owner]))
-                    begins = [starts[owner] + at for at in lives]
-                    if begins[:1] == [starts[owner]]:  # the piece begins with the new one
+                    places = slice(begin, stops[owner])
+                    cuts, undecided = self._cuts(
+                        segments, order[places], from_low[places], int(present[owner]), waited if more else len(order)
+                    )
+                    if undecided is not None:
+                        held.append(np.arange(begin + undecided, stops[owner]))
+                    if 0 in (*cuts, undecided):  # the piece begins with another one
                         parts.pop()
-                    parts += [(at, owner, True) for at in begins]
+                    parts += [(begin + at, owner, True) for at in cuts]
             start = np.array([part[0] for part in parts], np.int64)
             whose = np.array([part[1] for part in parts], np.int64)
             opens = np.array([part[2] for part in parts], np.bool_)
+        held_back = order[np.concatenate(held)] if held else order[:0]
+        if held:
+            kept = np.ones(len(order), np.bool_)
+            kept[np.concatenate(held)] = False
+            start = (np.cumsum(kept) - kept)[start]
+            order, from_low = order[kept], from_low[kept]
 
-        group = np.repeat(np.arange(len(start)), np.diff(start, append=len(order)))
+        group = np.repeat(np.arange(len(start)), sizes(start, len(order)))
         conversation = present[whose]
-        new = np.flatnonzero(opens)
+        new = indices(opens)
         new = new[np.argsort(order[start[new]])]
         conversation[new] = self.known.count + np.arange(len(new))
         self.known.add(len(new))
         for owner, number in zip(whose[np.sort(new)].tolist(), conversation[np.sort(new)].tolist(), strict=True):
             self.current[tuples[owner]] = number  # the last of a piece stays
-        return Batch(order, start, group, from_low, conversation)
+        return Batch(order, start, group, from_low, conversation), np.sort(held_back)
 
     def _suspects(self, segments: Segments, order: Ints, start: Ints, from_low: Bools, present: Ints) -> Ints:
         """The 4-tuples with a SYN that may not belong to the conversation before it: one with another number."""
-        syns = np.flatnonzero(segments.flags[order] & SYN)
+        syns = indices(segments.flags[order] & SYN)
         if not len(syns):
             return syns
         group = np.searchsorted(start, syns, "right") - 1
@@ -152,64 +171,77 @@ class Splitter:
         isn_row = syns[first][which]
         goes_on = present[group] >= 0
         old = present[group[goes_on]]
-        carried = self.known.ends[old, end[goes_on]]
-        isn[goes_on] = np.where(carried["isn"] != NONE, carried["isn"], np.where(carried["spoke"], NONE, isn[goes_on]))
+        carried = self.known.ends["isn"][old, end[goes_on]]
+        is_syn_ack = segments.flags[order[syns[goes_on]]] & ACK != 0
+        isn[goes_on] = np.where((carried == NONE) & is_syn_ack, isn[goes_on], carried)
         late = (isn_row != start[group]) & ~goes_on & (segments.flags[order[isn_row]] & ACK == 0)
         return np.unique(group[(seq != isn) | late])
 
+    def _cuts(
+        self, segments: Segments, rows: Ints, from_low: Bools, present: int, waited: int
+    ) -> tuple[list[int], int | None]:
+        """Where one 4-tuple's rows are to be cut: the places of the SYNs that open it anew.
 
-def _cuts(segments: Segments, rows: Ints, from_low: Bools, known: Known, present: int) -> list[int]:
-    """Where one 4-tuple's rows are to be cut: the places of the SYNs that open it anew."""
-    flags = segments.flags[rows]
-    ends = (1 - from_low).tolist()
-    # The next row of the other end, for each row (its own number of rows: none).
-    changes = np.append(np.flatnonzero(from_low[1:] != from_low[:-1]) + 1, len(rows))
-    answers = changes[np.searchsorted(changes, np.arange(len(rows)), "right")]
-    isns = [NONE, NONE]
-    spoke = [False, False]
-    fins: set[int] = set()
-    reset = False
-    if present >= 0:
-        ends_now = known.ends[present]
-        isns, spoke = ends_now["isn"].tolist(), ends_now["spoke"].tolist()
-        fins = {end for end in (LOW, HIGH) if ends_now["bits"][end] & FIN}
-        reset = bool((ends_now["bits"] & RST).any())
-    cuts: list[int] = []
-    at = 0
-    for place in np.flatnonzero(flags & (SYN | FIN | RST)).tolist():
-        bits, end = int(flags[place]), ends[place]
-        seq = int(segments.seq[rows[place]])
-        for other in set(ends[at:place]):
-            spoke[other] = True
-        at = place
-        if bits & SYN and not bits & (RST | FIN):
-            begun = present >= 0 or place > (cuts[-1] if cuts else 0)
-            over = reset or len(fins) == 2
-            if bits & ACK:
-                belongs = isns[1 - end] < 0 or int(segments.ack[rows[place]]) == (isns[1 - end] + 1) % (1 << 32)
-                opens = over and not belongs and isns[end] not in (seq, NONE)
-            else:
-                answer = rows[answers[place]] if answers[place] < len(rows) else None
-                opens = seq != isns[end] and _opens(segments, seq, answer, over=over, spoke=spoke[end])
-            if begun and opens:
-                cuts.append(place)
-                isns, spoke, fins, reset = [NONE, NONE], [False, False], set(), False
-            if isns[end] < 0:
-                isns[end] = seq
-        if bits & FIN:
-            fins.add(end)
-        reset = reset or bool(bits & RST)
-    return cuts
+        And from where on they are to be held back, if the piece does not show the answer to a SYN that decides it; rows
+        before *waited* were held back already.
+        """
+        flags = segments.flags[rows]
+        ends = (1 - from_low).tolist()
+        # The next row of the other end, for each row (its own number of rows: none).
+        changes = np.append(indices(from_low[1:] != from_low[:-1]) + 1, len(rows))
+        answers = changes[np.searchsorted(changes, np.arange(len(rows)), "right")]
+        isns = [NONE, NONE]
+        spoke = [False, False]
+        fins: set[int] = set()
+        reset = False
+        if present >= 0:
+            ends_now = self.known.ends[present]
+            isns, spoke = ends_now["isn"].tolist(), ends_now["spoke"].tolist()
+            fins = {end for end in (LOW, HIGH) if ends_now["bits"][end] & FIN}
+            reset = bool((ends_now["bits"] & RST).any())
+        cuts: list[int] = []
+        at = 0
+        for place in indices(flags & (SYN | FIN | RST)).tolist():
+            bits, end = int(flags[place]), ends[place]
+            seq = int(segments.seq[rows[place]])
+            for other in set(ends[at:place]):
+                spoke[other] = True
+            at = place
+            if bits & SYN and not bits & (RST | FIN):
+                begun = present >= 0 or place > (cuts[-1] if cuts else 0)
+                over = reset or len(fins) == 2
+                if bits & ACK:
+                    belongs = isns[1 - end] < 0 or int(segments.ack[rows[place]]) == (isns[1 - end] + 1) % (1 << 32)
+                    opens = over and not belongs and isns[end] not in (seq, NONE)
+                else:
+                    answer = rows[answers[place]] if answers[place] < len(rows) else None
+                    if answer is None and seq != isns[end] and begun and rows[place] >= waited:
+                        return cuts, place
+                    opens = seq != isns[end] and _opens(
+                        segments, seq, answer, isns[1 - end], over=over, spoke=spoke[end]
+                    )
+                if begun and opens:
+                    cuts.append(place)
+                    isns, spoke, fins, reset = [NONE, NONE], [False, False], set(), False
+                if isns[end] < 0:
+                    isns[end] = seq
+            if bits & FIN:
+                fins.add(end)
+            reset = reset or bool(bits & RST)
+        return cuts, None
 
 
-def _opens(segments: Segments, seq: int, answer: int | None, *, over: bool, spoke: bool) -> bool:
+def _opens(  # noqa: PLR0913
+    segments: Segments, seq: int, answer: int | None, peers_isn: int, *, over: bool, spoke: bool
+) -> bool:
     """Whether a SYN with a number of its own opens the 4-tuple anew: the peer's answer tells."""
     if answer is None:
         return over
     bits, ack = int(segments.flags[answer]), int(segments.ack[answer])
     answered = bool(bits & ACK) and ack == (seq + 1) % (1 << 32)
     if bits & SYN:
-        return over or (answered and spoke)
+        in_the_same = int(segments.seq[answer]) == peers_isn  # a split handshake: the peer's SYN once more, with ACK
+        return over or (answered and spoke and not in_the_same)
     # An ACK of something else is what an old connection answers (RFC 9293 §3.10.7.4, RFC 5961 §4).
     return over and (bool(bits & RST) or answered)
 
@@ -219,7 +251,7 @@ def split(segments: Segments) -> list[Rows]:
     if not len(segments):
         return []
     splitter = Splitter()
-    batch = splitter.split(segments)
+    batch, _ = splitter.split(segments)
     return rows_of(segments, batch)
 
 
@@ -230,21 +262,19 @@ def rows_of(segments: Segments, batch: Batch) -> list[Rows]:
     return [oriented[group] for group in np.argsort(batch.conversation, kind="stable").tolist()]
 
 
-def initiator_is_low(first_syn: int | None, first_syn_ack: int | None, sender: int, sport: int, dport: int) -> bool:
+def initiator_is_low(syn_by: Ints, syn_ack_by: Ints, first_by_low: Bools, sport: Ints, dport: Ints) -> Bools:
     """Which end is the initiator: who sent the first SYN; else who got the SYN-ACK; else who speaks to the lower port.
 
-    Args:
-        first_syn: the end (LOW or not) that sent the first SYN without ACK, if any.
-        first_syn_ack: likewise the first SYN with ACK.
-        sender: the end that sent the first segment.
+    Args, a value for each conversation:
+        syn_by: the end (LOW or HIGH) that sent the first SYN without ACK, or NONE.
+        syn_ack_by: likewise the first SYN with ACK.
+        first_by_low: whether the low end sent the first segment.
         sport: that segment's ports.
         dport: likewise.
     """
-    if first_syn is not None:
-        return first_syn == LOW
-    if first_syn_ack is not None:
-        return first_syn_ack != LOW
-    return (sender == LOW) == (dport <= sport)
+    by_ports = first_by_low == (dport <= sport)
+    found: Bools = np.where(syn_by != NONE, syn_by == LOW, np.where(syn_ack_by != NONE, syn_ack_by != LOW, by_ports))
+    return found
 
 
 def _oriented(segments: Segments, rows: Ints, from_low: Bools) -> Rows:
@@ -252,15 +282,10 @@ def _oriented(segments: Segments, rows: Ints, from_low: Bools) -> Rows:
     flags = segments.flags[rows]
     first = int(rows[0])
     ends = 1 - from_low
-    syns = ends[(flags & (SYN | ACK)) == SYN][:1].tolist()
-    syn_acks = ends[(flags & (SYN | ACK)) == (SYN | ACK)][:1].tolist()
-    low = initiator_is_low(
-        syns[0] if syns else None,
-        syn_acks[0] if syn_acks else None,
-        int(ends[0]),
-        int(segments.sport[first]),
-        int(segments.dport[first]),
-    )
+    syn_by = [NONE, *ends[(flags & (SYN | ACK)) == SYN][:1]][-1]
+    syn_ack_by = [NONE, *ends[(flags & (SYN | ACK)) == (SYN | ACK)][:1]][-1]
+    ports = segments.sport[rows[:1]].astype(np.int64), segments.dport[rows[:1]].astype(np.int64)
+    low = bool(initiator_is_low(np.array([syn_by]), np.array([syn_ack_by]), from_low[:1], *ports)[0])
     forward = from_low if low else ~from_low
     source = (int(segments.src[first]), int(segments.sport[first]))
     target = (int(segments.dst[first]), int(segments.dport[first]))

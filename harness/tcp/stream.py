@@ -102,15 +102,13 @@ class Stream:
 
     @property
     def bytes(self) -> int:
-        """Payload bytes, each counted once."""
-        numbers, rows = self._conversation.numbers, self._conversation.rows
+        """How long its stream is as far as it was captured, in payload bytes; gaps count, repetitions do not."""
+        conversation = self._conversation
+        numbers, rows = conversation.numbers, conversation.rows
         own = rows.forward if self.end == "initiator" else ~rows.forward
-        flags = self._conversation.segments_columns.flags[rows.rows]
-        ends = numbers.end[own & (flags & RST == 0)]
-        if not len(ends):
-            return 0
-        fin = bool((flags[own] & FIN != 0).any())
-        return max(0, int(ends.max()) - 1 - fin)
+        flags, length = (getattr(conversation.segments_columns, name)[rows.rows] for name in ("flags", "length"))
+        ends = (numbers.end - (flags & FIN != 0))[own & (flags & RST == 0) & (length > 0)]
+        return max(0, int(ends.max()) - 1) if len(ends) else 0
 
     def acks_of(self, position: int) -> Iterator[Segment]:
         """The peer's segments that acknowledge more than *position* of this stream, in order."""

@@ -42,14 +42,18 @@ class Verdict:
     reset_at: int | None
 
 
-@lru_cache(maxsize=1 << 14)
 def verdict(script: tuple[int, ...], *, initiator_acked: bool) -> Verdict:
-    """Judge a script of codes (harness.tcp.control).
+    """Judge a script of codes (harness.tcp.control); short ones, which repeat, are remembered.
 
     Args:
         script: the codes, in capture order.
         initiator_acked: whether the initiator sent any ACK, control segment or not.
     """
+    judge = _remembered if len(script) <= _SHORT else _judge
+    return judge(script, initiator_acked=initiator_acked)
+
+
+def _judge(script: tuple[int, ...], *, initiator_acked: bool) -> Verdict:
     first, steps = walk(script)
     reset_at = _reset(first, steps)
     fins = _first_fins(script)
@@ -62,6 +66,10 @@ def verdict(script: tuple[int, ...], *, initiator_acked: bool) -> Verdict:
         _closer(script, close, fins, reset_at),
         reset_at,
     )
+
+
+_SHORT = 64
+_remembered = lru_cache(maxsize=1 << 12)(_judge)
 
 
 def _open(script: Sequence[int], steps: list[Step], *, initiator_acked: bool) -> str:
@@ -97,10 +105,12 @@ def _first_fins(script: Sequence[int]) -> tuple[int | None, int | None]:
 def _reset(first: tuple[State, State], steps: list[Step]) -> int | None:
     """Where the first RST stands that its receiver had to take before both FINs were acknowledged."""
     now = list(first)
-    for step in steps:
+    for index, step in enumerate(steps):
         taken = step.event is Event.RCV_RST and step.illegal is None and step.state in _OVER
         if taken and now[step.end] not in (*_OVER, State.TIME_WAIT):
-            return step.row
+            opens_again = any(later.end == step.end and later.state is State.ESTABLISHED for later in steps[index:])
+            if step.state is State.CLOSED or not opens_again:  # back in LISTEN it may be opened after all
+                return step.row
         now[step.end] = step.state
     return None
 

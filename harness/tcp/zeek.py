@@ -1,5 +1,9 @@
 """Zeek's names for a connection: `conn_state` and `history`, as its conn.log has them.
 
+A history begins with "^" where the first segment captured is the responder's: Zeek has turned the connection round
+then. (Zeek does so where the sender's port is a well-known server's, we where it is the lower one.) Not given is "g",
+Zeek's letter for a gap in the payload.
+
 Source: Zeek's documentation of base/protocols/conn/main.zeek; what it leaves open (what counts once, what a partial
 connection is) was read off its TCP analyser. Upper case is the originator, lower case the responder.
 """
@@ -14,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.tcp.arithmetic import Numbers
+from harness.tcp.arrays import indices, sizes
 from harness.tcp.control import BY_RESPONDER, HAS_DATA, Control
 from harness.tcp.flags import ACK, FIN, RST, SYN
 from harness.tcp.known import FAR, Ends
@@ -154,19 +159,20 @@ def letters(  # noqa: PLR0913
     controls = script.places[kinds[script.places] != 0]
     found = [(controls, 0, _control_letters(kinds[controls], flags[controls]))]
     plain = (kinds == 0) & ((length > 0) | (flags & ACK != 0))
-    repeats = (length > 0) & (flags & (SYN | RST) == 0) & (of.end <= of.sent)
+    # Zeek takes a SYN's payload for sent already when it comes to look at it.
+    repeats = (length > 0) & (flags & RST == 0) & ((of.end <= of.sent) | (flags & SYN != 0))
     closed = (segments.window[batch.rows] == 0) & (flags & RST == 0)
     for side, own in enumerate((batch.from_low, ~batch.from_low)):
         for name, letter, these in (("data_seen", "D", plain & (length > 0)), ("ack_seen", "A", plain & (length == 0))):
-            places = np.flatnonzero(own & these)
+            places = indices(own & these)
             places = places[np.append(True, np.diff(batch.group[places]) != 0)[: len(places)]]
             places = places[~ends[:, side][name][batch.group[places]]]
             ends[:, side][name][batch.group[places]] = True
             found.append((places, 0, _of(letter, places)))
-        shut = _before_peers_fin(batch, of, np.flatnonzero(own & closed), before["fin_end"][:, 1 - side], ~own)
+        shut = _before_peers_fin(batch, of, indices(own & closed), before["fin_end"][:, 1 - side], ~own)
         for name, letter, rank, rows in (
             ("closed_windows", "W", 1, shut),
-            ("repeats", "T", 2, np.flatnonzero(own & repeats)),
+            ("repeats", "T", 2, indices(own & repeats)),
         ):
             places = _at_powers_of_ten(batch, rows, ends[:, side], name)
             found.append((places, rank, _of(letter, places)))
@@ -204,7 +210,7 @@ def _before_peers_fin(
     if not len(places):
         return places
     first = np.full(len(batch.start), len(batch.rows))
-    fins = np.flatnonzero(peers & (of.flags & FIN != 0))[::-1]
+    fins = indices(peers & (of.flags & FIN != 0))[::-1]
     first[batch.group[fins]] = fins
     first[known != FAR] = -1
     return places[places < first[batch.group[places]]]
@@ -215,19 +221,22 @@ def _at_powers_of_ten(batch: Batch, places: NDArray[np.int64], of_end: Ends, nam
     if not len(places):
         return places
     group = batch.group[places]
-    begins = np.flatnonzero(np.append(True, np.diff(group) != 0))
-    counts = np.diff(begins, append=len(places))
+    begins = indices(np.append(True, np.diff(group) != 0))
+    counts = sizes(begins, len(places))
     number = np.arange(len(places)) - np.repeat(begins, counts) + 1 + of_end[name][group]
     of_end[name][group[begins]] += counts.astype(np.int32)
     return places[np.isin(number, _POWERS_OF_TEN)]
 
 
-def histories(found: Sequence[Letters], originator_is_low: NDArray[np.bool_]) -> list[str]:
+def histories(
+    found: Sequence[Letters], originator_is_low: NDArray[np.bool_], first_by_low: NDArray[np.bool_]
+) -> list[str]:
     """Zeek's history of every conversation.
 
     Args:
         found: the letters of all pieces.
         originator_is_low: for each conversation.
+        first_by_low: whether the low end sent the first segment; likewise.
     """
     conversation = np.concatenate([part.conversation for part in found])
     rank = np.concatenate([part.rank for part in found])
@@ -254,4 +263,5 @@ def histories(found: Sequence[Letters], originator_is_low: NDArray[np.bool_]) ->
     from_responder = from_high == originator_is_low[conversation]
     text = np.where(from_responder, code + 32, code).astype(np.uint8)[~same].tobytes().decode("ascii")
     stops = np.searchsorted(conversation[~same], np.arange(len(originator_is_low) + 1)).tolist()
-    return [text[a:b] for a, b in pairwise(stops)]
+    turned = (first_by_low != originator_is_low).tolist()
+    return ["^" * turn + text[a:b] for turn, (a, b) in zip(turned, pairwise(stops), strict=True)]

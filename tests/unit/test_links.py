@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.captures.frames import Frames, decode
+from harness.captures.fields import with_spare
+from harness.captures.frames import Decoder, Frames
 from harness.tcp.conversation import conversations
 from harness.tcp.segments import Segments, endpoint_text
 
@@ -14,7 +15,7 @@ PAYLOAD = b"SSH-2.0-x\r\n"
 
 def segments_of(raw: bytes, link: int) -> Segments:
     at = np.zeros(1, np.int64)
-    return decode(Frames(raw, at, at + len(raw), at, at + link))
+    return Decoder().decode(Frames(with_spare(raw), at, at + len(raw), at, at + link))
 
 
 def tcp() -> Any:
@@ -59,7 +60,7 @@ def wrapped(name: str) -> tuple[bytes, int]:
         "raw IPv6": (v6(), 229),
         "cooked v2, IPv6": (CookedLinuxV2(proto=0x86DD) / v6(), 276),
         "IPv6 with extension headers": (v6(IPv6ExtHdrHopByHop(), IPv6ExtHdrRouting(), IPv6ExtHdrDestOpt()), 101),
-        "IPv6, first fragment": (v6(IPv6ExtHdrFragment(offset=0, m=1)), 101),
+        "IPv6, the only fragment": (v6(IPv6ExtHdrFragment(offset=0, m=0)), 101),
     }
     frame, link = made[name]
     return bytes(frame), link
@@ -68,7 +69,7 @@ def wrapped(name: str) -> tuple[bytes, int]:
 NAMES = [
     "ethernet", "ethernet, padded", "802.1Q", "QinQ", "cooked", "cooked v2", "raw", "raw IPv4",
     "BSD loopback, little-endian", "BSD loopback, big-endian", "ethernet, IPv6", "802.1Q, IPv6", "raw IPv6",
-    "cooked v2, IPv6", "IPv6 with extension headers", "IPv6, first fragment",
+    "cooked v2, IPv6", "IPv6 with extension headers", "IPv6, the only fragment",
 ]  # fmt: skip
 
 
@@ -111,7 +112,7 @@ def test_both_families_in_one_file_keep_their_order() -> None:
     frames = [bytes(v4()), bytes(v6()), b"\xff" * 60, bytes(v6()), bytes(v4())]
     starts = np.cumsum([0, *map(len, frames)])[:-1].astype(np.int64)
     sizes = np.array([len(frame) for frame in frames], np.int64)
-    found = decode(Frames(b"".join(frames), starts, sizes, np.arange(5), np.full(5, 101)))
+    found = Decoder().decode(Frames(with_spare(b"".join(frames)), starts, sizes, np.arange(5), np.full(5, 101)))
     assert found.frame.tolist() == [1, 2, 4, 5]
     texts = [endpoint_text(int(key), 1, found.ipv6) for key in found.src]
     assert texts == ["192.168.1.63:1", "[fd00::63]:1", "[fd00::63]:1", "192.168.1.63:1"]

@@ -1,0 +1,199 @@
+"""What a capture's conversations amount to, one summary each, from what a `Tracker` kept of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.tcp.arrays import indices
+from harness.tcp.control import ACKS_SYN, BY_RESPONDER, turned
+from harness.tcp.flags import ACK, RST, SYN
+from harness.tcp.known import NONE
+from harness.tcp.segments import ABSENT, endpoint_text
+from harness.tcp.splitting import initiator_is_low
+from harness.tcp.tracking import Scripts, Tracker
+from harness.tcp.verdict import Closer, verdict
+from harness.tcp.zeek import conn_state, histories
+
+_DATA = 8  # a bit of completeness
+_OPENING = SYN | ACK
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What one end's SYN offered; None where that is not shown.
+
+    Attributes:
+        mss: maximum segment size, bytes; None if it has no such option.
+        window_scale: shift count; likewise.
+        sack_permitted: whether it has that option; likewise timestamps and fast_open.
+    """
+
+    mss: int | None
+    window_scale: int | None
+    sack_permitted: bool
+    timestamps: bool
+    fast_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One conversation; pairs are (initiator's, responder's).
+
+    Attributes:
+        ends: "IP:PORT".
+        isns: the initial sequence numbers; None where no SYN was seen.
+        open: see `harness.tcp.verdict.Verdict`, likewise close and closer.
+        conn_state: Zeek's.
+        history: Zeek's.
+        completeness: Wireshark's.
+        first_frame: frames count from 1 as in Wireshark.
+        last_frame: likewise.
+        segments: how many.
+        bytes: how long each end's stream is as far as it was captured, in payload bytes; gaps count, repetitions do
+            not.
+        retransmissions: segments that carry only what had been seen before.
+        handshake_rtt: nanoseconds from the initiator's last SYN before the SYN-ACK to the ACK of that; None where they
+            were not captured.
+        options: what each SYN offered; None where no SYN was seen, or no options are shown.
+    """
+
+    ends: tuple[str, str]
+    isns: tuple[int | None, int | None]
+    open: str
+    close: str
+    closer: Closer | None
+    conn_state: str
+    history: str
+    completeness: int
+    first_frame: int
+    last_frame: int
+    segments: int
+    bytes: tuple[int, int]
+    retransmissions: tuple[int, int]
+    handshake_rtt: int | None
+    options: tuple[Options | None, Options | None]
+
+
+def _joined(parts: list[Scripts]) -> Scripts:
+    """All pieces' control segments, by conversation and in capture order."""
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in Scripts.__slots__}
+    order = np.lexsort((columns["frame"], columns["conversation"]))
+    return Scripts(**{name: column[order] for name, column in columns.items()})
+
+
+def _firsts(conversation: NDArray[np.int64], rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Each conversation's first of these rows, or NONE."""
+    found = np.full(count, NONE)
+    found[conversation[rows[::-1]]] = rows[::-1]
+    return found
+
+
+def initiators(tracker: Tracker, scripts: Scripts) -> NDArray[np.bool_]:
+    """For each conversation, whether the low end is the initiator."""
+    whole = tracker.known.whole[: tracker.known.count]
+    by_high = scripts.codes & BY_RESPONDER != 0
+    opening = scripts.codes & _OPENING
+    syn = _firsts(scripts.conversation, indices(opening == SYN), len(whole))
+    syn_ack = _firsts(scripts.conversation, indices(opening == _OPENING), len(whole))
+    ports = whole["low"] & np.uint64(0xFFFF), whole["high"] & np.uint64(0xFFFF)
+    first = whole["first_by_low"]
+    return initiator_is_low(
+        np.where(syn == NONE, NONE, by_high[syn]),
+        np.where(syn_ack == NONE, NONE, by_high[syn_ack]),
+        first,
+        np.where(first, *ports),
+        np.where(first, *ports[::-1]),
+    )
+
+
+def summaries(tracker: Tracker) -> Iterator[Summary]:
+    """All conversations, in order of their first frame."""
+    tracker.finish()
+    count = tracker.known.count
+    if not count:
+        return
+    scripts = _joined(tracker.scripts)
+    low = initiators(tracker, scripts)
+    codes = turned(scripts.codes, low[scripts.conversation])
+    stops = np.searchsorted(scripts.conversation, np.arange(count + 1)).tolist()
+    ends = np.where(low[:, None], tracker.known.ends[:count], tracker.known.ends[:count, ::-1])
+    whole = tracker.known.whole[:count]
+    endpoints = np.where(low[:, None], *(np.stack(pair, 1) for pair in _pairs(whole))).tolist()
+    sizes = np.maximum(0, ends["data_end"] - ends["origin"] - 1).tolist()
+    isns, resent = ends["isn"].tolist(), ends["resent"].tolist()
+    acked = (ends["bits"][:, 0] & ACK != 0).tolist()
+    rtts = _round_trips(scripts, codes, count)
+    offers = [_offers(scripts, codes, by, count, shown=tracker.options_shown) for by in (0, BY_RESPONDER)]
+    all_codes = codes.tolist()
+    columns = (whole[name].tolist() for name in ("completeness", "first_frame", "last_frame", "segments"))
+    rows = list(zip(*columns, histories(tracker.letters, low, whole["first_by_low"]), strict=True))
+    for number in np.argsort(whole["first_frame"], kind="stable").tolist():  # a few were held back
+        completeness, first_frame, last_frame, segments, history = rows[number]
+        script = tuple(all_codes[stops[number] : stops[number + 1]])
+        said = verdict(script, initiator_acked=acked[number])
+        one, two = endpoints[number]
+        own, peers = isns[number]
+        yield Summary(
+            (_endpoint(one, tracker.ipv6), _endpoint(two, tracker.ipv6)),
+            (None if own == NONE else own, None if peers == NONE else peers),
+            said.open,
+            said.close,
+            said.closer,
+            conn_state(script, history, data=bool(completeness & _DATA)),
+            history,
+            completeness,
+            first_frame,
+            last_frame,
+            segments,
+            tuple(sizes[number]),
+            tuple(resent[number]),
+            rtts[number],
+            (offers[0][number], offers[1][number]),
+        )
+
+
+def _pairs(whole: NDArray[np.void]) -> tuple[tuple[NDArray[np.uint64], ...], tuple[NDArray[np.uint64], ...]]:
+    return (whole["low"], whole["high"]), (whole["high"], whole["low"])
+
+
+def _endpoint(key: int, ipv6: tuple[bytes, ...]) -> str:
+    return endpoint_text(key >> 16, key & 0xFFFF, ipv6)
+
+
+def _round_trips(scripts: Scripts, codes: NDArray[np.uint16], count: int) -> list[int | None]:
+    """Each conversation's `handshake_rtt`."""
+    conversation = scripts.conversation
+    opening = codes & _OPENING
+    syn_ack = _firsts(conversation, indices((opening == _OPENING) & (codes & BY_RESPONDER != 0)), count)
+    answered = syn_ack[conversation]
+    rows = np.arange(len(codes))
+    from_initiator = codes & BY_RESPONDER == 0
+    syns = indices((opening == SYN) & from_initiator & (rows < answered))
+    last_syn = np.full(count, NONE)
+    last_syn[conversation[syns]] = syns
+    thirds = (codes & (SYN | RST | ACK) == ACK) & (codes & ACKS_SYN != 0) & from_initiator & (rows > answered)
+    third = _firsts(conversation, indices(thirds & (answered != NONE)), count)
+    shown = (last_syn != NONE) & (third != NONE)
+    taken = scripts.time[third] - scripts.time[last_syn]
+    return [rtt if there else None for rtt, there in zip(taken.tolist(), shown.tolist(), strict=True)]
+
+
+def _offers(scripts: Scripts, codes: NDArray[np.uint16], by: int, count: int, *, shown: bool) -> list[Options | None]:
+    """What each conversation's first SYN by one end offered."""
+    found: list[Options | None] = [None] * count
+    if not shown:
+        return found
+    syns = indices((codes & SYN != 0) & (codes & BY_RESPONDER == by))
+    syns = _firsts(scripts.conversation, syns, count)
+    syns = syns[syns != NONE]
+    names = ("conversation", "mss", "wscale", "sack_permitted", "timestamps", "fast_open")
+    known: dict[tuple[int, int, bool, bool, bool], Options] = {}
+    for number, *offer in zip(*(getattr(scripts, name)[syns].tolist() for name in names), strict=True):
+        key = tuple(offer)
+        if key not in known:
+            mss, scale, *rest = key
+            known[key] = Options(None if mss == ABSENT else mss, None if scale == ABSENT else scale, *rest)
+        found[number] = known[key]
+    return found

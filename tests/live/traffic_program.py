@@ -1,0 +1,404 @@
+"""One end of many TCP connections at once. Runs on a host as a plain script, with nothing but the standard library.
+
+Protocol, one JSON object a line. On standard input
+
+    {"token": T, "local": PORT, "remote": PORT, "steps": [[VERB, ARGUMENT], ...]}
+
+asks for steps at the end PORT of one connection, answered on standard output by {"token": T} when the last of them is
+done, or with "error" as soon as one fails. Connections do not wait for each other. {"token": T, "report": true} is
+answered with all that was seen in /proc/net/tcp: [local port, remote port, [[time, state or null], ...]], where a
+listening socket's remote port is 0, the state is RFC 9293's (with "small " before it if it is that of the small socket
+that a socket leaves behind in FIN-WAIT-2 or TIME-WAIT), and the time is CLOCK_MONOTONIC's. The program ends when its
+input does, and with it all its sockets and the processes it started.
+
+Verbs: listen, small (buffers), defer (TCP_DEFER_ACCEPT), unlisten, accept, connect, fast-open BYTES, isn NUMBER
+(connect with it), send BYTES, fill (send until nothing more is taken), read BYTES, drain (read to the end), eof (the
+end, and no data before it), arrived BYTES (and left unread), acked (all that was sent), cork, quick (ACK at once), slow
+(delay ACKs), shut (SHUT_WR), close, abort (close with SO_LINGER 0), reset and refused (wait for it), forge-rst and
+forge-syn OFFSET (send one that this end knows nothing of, so far behind what it has sent), own (hand the socket to a
+process of its own), kill (that process, by SIGKILL), aged MILLISECONDS (in the state that it is in), and "=" STATE:
+wait until the kernel shows this end in that state ("gone": shows it no more).
+"""
+
+import errno
+import fcntl
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# include/net/tcp_states.h
+STATES = {
+    "01": "ESTABLISHED",
+    "02": "SYN-SENT",
+    "03": "SYN-RECEIVED",
+    "04": "FIN-WAIT-1",
+    "05": "FIN-WAIT-2",
+    "06": "TIME-WAIT",
+    "07": "CLOSED",
+    "08": "CLOSE-WAIT",
+    "09": "LAST-ACK",
+    "0A": "LISTEN",
+    "0B": "CLOSING",
+}
+# include/uapi/linux/tcp.h
+TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ = 19, 20, 21
+REPAIR_ON, REPAIR_OFF, REPAIR_OFF_NO_PROBE, SEND_QUEUE = 1, 0, -1, 2
+SYN, RST = 2, 4
+TICK = 0.002  # seconds between two looks, while something is waited for
+FILL = 1 << 13  # buffer sizes of a connection that is to be filled
+
+Table = dict[tuple[int, int], str]
+
+
+class Kernel:
+    """What /proc/net/tcp shows: every socket, also the small ones of SYN-RECEIVED and TIME-WAIT."""
+
+    def __init__(self) -> None:
+        self.table: Table = {}
+        self.before: Table = {}
+        self.looks = 0
+        self.seen: dict[tuple[int, int], list[tuple[float, str | None]]] = {}
+
+    def look(self) -> None:
+        """Read it once."""
+        table: Table = {}
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            ports = int(fields[1].partition(":")[2], 16), int(fields[2].partition(":")[2], 16)
+            small = fields[5].startswith("03:")  # the timer of a small one, get_timewait4_sock in net/ipv4/tcp_ipv4.c
+            table[ports] = ("small " if small else "") + STATES[fields[3]]
+        now = time.monotonic()
+        for ports in table.keys() | self.table.keys():
+            state = table.get(ports)
+            if state != self.table.get(ports):
+                self.seen.setdefault(ports, []).append((now, state))
+        self.before, self.table = self.table, table
+        self.looks += 1
+
+    def shows(self, ports: tuple[int, int], state: str) -> bool:
+        """Whether the last look showed it. That it is gone takes two: the table changes while it is read."""
+        if state == "gone":
+            return ports not in self.table and ports not in self.before
+        return self.table.get(ports) in (state, f"small {state}")
+
+
+class End:
+    """One end of one connection."""
+
+    def __init__(self, kernel: Kernel, here: tuple[str, int], there: tuple[str, int]) -> None:
+        self.kernel = kernel
+        self.here = here
+        self.there = there
+        self.socket = socket.socket()
+        self.listener: socket.socket | None = None
+        self.process = 0
+
+    def run(self, steps: list[list[Any]]) -> Iterator[None]:
+        """Do the steps; yields while it waits."""
+        for verb, argument in steps:
+            if verb == "=":
+                looks = self.kernel.looks
+                while self.kernel.looks < looks + 2 or not self.kernel.shows((self.here[1], self.there[1]), argument):
+                    yield
+            else:
+                yield from getattr(self, "do_" + verb.replace("-", "_"))(argument)
+
+    def _fresh(self, local: tuple[str, int]) -> socket.socket:
+        made = socket.socket()
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.setblocking(False)
+        made.bind(local)
+        return made
+
+    def do_listen(self, _: None) -> Iterator[None]:
+        self.listener = self._fresh(self.here)
+        self.listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 16)
+        self.listener.listen()
+        yield from ()
+
+    def do_small(self, _: None) -> Iterator[None]:
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            (self.listener or self.socket).setsockopt(socket.SOL_SOCKET, option, FILL)
+        yield from ()
+
+    def do_defer(self, _: None) -> Iterator[None]:
+        assert self.listener
+        self.listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 30)
+        yield from ()
+
+    def do_aged(self, milliseconds: int) -> Iterator[None]:
+        ports = self.here[1], self.there[1]
+        while time.monotonic() < self.kernel.seen[ports][-1][0] + milliseconds / 1000:
+            yield
+
+    def do_unlisten(self, _: None) -> Iterator[None]:
+        assert self.listener
+        self.listener.close()
+        yield from ()
+
+    def do_accept(self, _: None) -> Iterator[None]:
+        assert self.listener
+        while True:
+            try:
+                self.socket, there = self.listener.accept()
+            except BlockingIOError:
+                yield
+            else:
+                break
+        assert there == self.there, there
+        self.socket.setblocking(False)
+
+    def do_isn(self, number: int) -> Iterator[None]:
+        self.socket = self._fresh(self.here)
+        self.socket.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, REPAIR_ON)
+        self.socket.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR_QUEUE, SEND_QUEUE)
+        self.socket.setsockopt(socket.IPPROTO_TCP, TCP_QUEUE_SEQ, struct.pack("I", number))
+        self.socket.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, REPAIR_OFF)
+        self._connect()
+        yield from ()
+
+    def do_forge_rst(self, offset: int) -> Iterator[None]:
+        self._forge(RST, offset)
+        yield from ()
+
+    def do_forge_syn(self, offset: int) -> Iterator[None]:
+        self._forge(SYN, offset)
+        yield from ()
+
+    def _forge(self, flags: int, offset: int) -> None:
+        """Send a segment of which this socket knows nothing, so far behind the last byte that it has sent."""
+        self.socket.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, REPAIR_ON)
+        self.socket.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR_QUEUE, SEND_QUEUE)
+        sequence = self.socket.getsockopt(socket.IPPROTO_TCP, TCP_QUEUE_SEQ) + offset
+        self.socket.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, REPAIR_OFF_NO_PROBE)
+        ports = self.here[1], self.there[1]
+        header = struct.pack("!HHIIHHHH", *ports, sequence % (1 << 32), 0, 5 << 12 | flags, 1024, 0, 0)
+        addresses = socket.inet_aton(self.here[0]) + socket.inet_aton(self.there[0])
+        pseudo = addresses + struct.pack("!HH", socket.IPPROTO_TCP, len(header))
+        # RFC 1071: a sum of 16-bit words whose carries go round is the number modulo 0xFFFF.
+        checksum = 0xFFFF - int.from_bytes(pseudo + header, "big") % 0xFFFF
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as raw:
+            raw.sendto(header[:16] + struct.pack("!H", checksum) + header[18:], (self.there[0], 0))
+
+    def do_connect(self, _: None) -> Iterator[None]:
+        self.socket = self._fresh(self.here)
+        self._connect()
+        yield from ()
+
+    def _connect(self) -> None:
+        code = self.socket.connect_ex(self.there)
+        if code != errno.EINPROGRESS:
+            raise OSError(code, os.strerror(code))
+
+    def do_fast_open(self, size: int) -> Iterator[None]:
+        self.socket = self._fresh(self.here)
+        assert self.socket.sendto(bytes(size), socket.MSG_FASTOPEN, self.there) == size
+        yield from ()
+
+    def do_send(self, size: int) -> Iterator[None]:
+        left = size
+        while left:
+            try:
+                left -= self.socket.send(bytes(min(left, 1 << 16)))
+            except BlockingIOError:
+                yield
+
+    def do_fill(self, _: None) -> Iterator[None]:
+        quiet = 0
+        while quiet < 20:  # what has been taken may be on its way still
+            try:
+                self.socket.send(bytes(FILL))
+                quiet = 0
+            except BlockingIOError:
+                quiet += 1
+                yield
+
+    def _queued(self, request: int) -> int:
+        return int(struct.unpack("i", fcntl.ioctl(self.socket, request, bytes(4)))[0])
+
+    def do_acked(self, _: None) -> Iterator[None]:
+        while self._queued(termios.TIOCOUTQ):
+            yield
+
+    def do_arrived(self, size: int) -> Iterator[None]:
+        while self._queued(termios.FIONREAD) < size:
+            yield
+
+    def do_read(self, size: int) -> Iterator[None]:
+        left = size
+        while left:
+            try:
+                data = self.socket.recv(left)
+            except BlockingIOError:
+                yield
+                continue
+            assert data, f"the end, but {left} bytes were to come"
+            left -= len(data)
+
+    def do_drain(self, _: None) -> Iterator[None]:
+        while True:
+            try:
+                if not self.socket.recv(1 << 16):
+                    return
+            except BlockingIOError:
+                yield
+
+    def do_eof(self, _: None) -> Iterator[None]:
+        while True:
+            try:
+                data = self.socket.recv(1)
+            except BlockingIOError:
+                yield
+            else:
+                break
+        assert not data, "more data instead of the end"
+
+    def do_cork(self, _: None) -> Iterator[None]:
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        yield from ()
+
+    def do_quick(self, _: None) -> Iterator[None]:
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        yield from ()
+
+    def do_slow(self, _: None) -> Iterator[None]:
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+        yield from ()
+
+    def do_shut(self, _: None) -> Iterator[None]:
+        self.socket.shutdown(socket.SHUT_WR)
+        yield from ()
+
+    def do_close(self, _: None) -> Iterator[None]:
+        self.socket.close()
+        yield from ()
+
+    def do_abort(self, _: None) -> Iterator[None]:
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+        yield from ()
+
+    def _fails_with(self, *codes: int) -> Iterator[None]:
+        while not (code := self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
+            yield
+        assert code in codes, os.strerror(code)
+
+    def do_reset(self, _: None) -> Iterator[None]:
+        # A reset after the peer's FIN is told as EPIPE (tcp_reset in net/ipv4/tcp_input.c).
+        yield from self._fails_with(errno.ECONNRESET, errno.EPIPE)
+
+    def do_refused(self, _: None) -> Iterator[None]:
+        yield from self._fails_with(errno.ECONNREFUSED)
+
+    def do_own(self, _: None) -> Iterator[None]:
+        kept = self.socket.fileno()
+        here, there = os.pipe()
+        self.process = os.fork()
+        if not self.process:
+            try:
+                # Of all that is open only this one socket stays: no other may outlive its close.
+                os.dup2(there, 0)
+                os.closerange(1, kept)
+                os.closerange(kept + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+                os.write(0, b"!")
+                os.close(0)
+                while True:
+                    signal.pause()
+            finally:
+                os._exit(1)
+        os.close(there)
+        assert os.read(here, 1) == b"!"
+        os.close(here)
+        self.socket.close()
+        yield from ()
+
+    def do_kill(self, _: None) -> Iterator[None]:
+        os.kill(self.process, signal.SIGKILL)
+        os.waitpid(self.process, 0)
+        self.process = 0
+        yield from ()
+
+
+class Program:
+    """Takes orders and carries them out, all at once."""
+
+    def __init__(self, here: str, there: str) -> None:
+        self.addresses = here, there
+        self.kernel = Kernel()
+        self.ends: dict[tuple[int, int], End] = {}
+        self.running: dict[int, Iterator[None]] = {}
+
+    def order(self, message: dict[str, Any]) -> None:
+        """Take one order."""
+        if message.get("report"):
+            self.kernel.look()
+            seen = [[*ports, changes] for ports, changes in self.kernel.seen.items()]
+            self.answer(message["token"], report=seen)
+            return
+        ports = message["local"], message["remote"]
+        if ports not in self.ends:
+            here, there = self.addresses
+            self.ends[ports] = End(self.kernel, (here, ports[0]), (there, ports[1]))
+        self.running[message["token"]] = self.ends[ports].run(message["steps"])
+
+    def answer(self, token: int, **more: Any) -> None:
+        """Say that an order is done."""
+        sys.stdout.write(json.dumps({"token": token, **more}) + "\n")
+        sys.stdout.flush()
+
+    def go_on(self) -> None:
+        """Carry every order as far as it goes without waiting."""
+        self.kernel.look()
+        for token, running in list(self.running.items()):
+            try:
+                next(running)
+            except StopIteration:
+                del self.running[token]
+                self.answer(token)
+            except (OSError, AssertionError) as error:
+                del self.running[token]
+                self.answer(token, error=str(error) or type(error).__name__)
+
+    def serve(self) -> None:
+        """Until the input ends."""
+        pending = b""
+        while True:
+            if select.select([0], [], [], TICK if self.running else None)[0]:
+                data = os.read(0, 1 << 16)
+                if not data:
+                    return
+                *lines, pending = (pending + data).split(b"\n")
+                for line in lines:
+                    self.order(json.loads(line))
+            self.go_on()
+
+    def end(self) -> None:
+        """End the processes that were started."""
+        for end in self.ends.values():
+            if end.process:
+                os.kill(end.process, signal.SIGKILL)
+                os.waitpid(end.process, 0)
+
+
+def main() -> None:
+    """The arguments are this host's address and the other's."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+    program = Program(*sys.argv[1:])
+    try:
+        program.serve()
+    finally:
+        program.end()
+
+
+if __name__ == "__main__":
+    main()
