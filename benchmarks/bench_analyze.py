@@ -101,17 +101,18 @@ def cost_of(*command: str) -> Cost:
     name = " ".join(command)
     with tempfile.TemporaryFile() as stderr:
         begin = time.perf_counter()
+        process = None
         try:
-            process = subprocess.Popen(
-                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
-            )
-        except OSError as error:
-            raise SystemExit(f"bench_analyze: {name}: {error.strerror}") from None
-        try:
+            with interrupts.held_back():
+                process = subprocess.Popen(
+                    command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
+                )
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
+        except OSError as error:
+            raise SystemExit(f"bench_analyze: {name}: {error.strerror}") from None
         finally:
-            if process.returncode is None:
+            if process is not None and process.returncode is None:
                 process.kill()
                 process.wait()
         taken = time.perf_counter() - begin

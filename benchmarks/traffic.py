@@ -2,8 +2,8 @@
 
     .venv/bin/python -m benchmarks.traffic FILE PACKETS CONVERSATIONS [SEED]
 
-Everything is a column over some ten thousand conversations' packets at once, and is written piece by piece: the memory
-does not grow with the file. The TCP checksum is left 0, which neither tcptrace nor tshark looks at.
+Everything is a column over a hundred thousand packets at once, and is written piece by piece: memory hardly grows with
+the file. The TCP checksum is left 0, which neither tcptrace nor tshark looks at.
 """
 
 import sys
@@ -47,7 +47,6 @@ _HEADERS = np.dtype(
     ]
 )  # fmt: skip
 _RECORD = np.dtype([("time", "i8"), ("more", "i8"), ("headers", _HEADERS), ("tail", ">u4", 3)])
-_BEFORE_IP = 16 + 14  # record header, Ethernet header
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,10 +78,9 @@ class _Rows:
         conversation: its number within the piece.
         begins: the conversation's first row.
         index: which of the conversation's packets it is.
-        opening: whether it is one of the first three.
-        body: which packet after these, in the rows before those that close.
+        in_body: whether it is after the three that open and before those that close.
+        body: which packet after the three that open.
         closing: which of the packets that close; negative before.
-        responder: whether the responder sent it.
     """
 
     conversation: Ints

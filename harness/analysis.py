@@ -13,7 +13,6 @@ from harness.captures.reading import CapturePieces, read_file
 from harness.cli import complain, print_styled, width
 from harness.errors import HarnessError
 from harness.reports.analysis import Row, Source, as_json, as_text
-from harness.tcp.conversation import conversations
 from harness.tcp.segments import Segments
 from harness.tcp.summary import summaries
 from harness.tcp.tracking import Tracker
@@ -85,6 +84,8 @@ def _summarised(path: Path, wanted: EndFilter | None) -> tuple[Source, Tracker]:
 
 def _with_segments(path: Path, wanted: EndFilter | None) -> tuple[Source, Iterator[Row]]:
     """The whole capture at once, with each conversation's segments."""
+    from harness.tcp.conversation import conversations
+
     capture = read_file(path)
     segments = wanted.keep(capture.segments) if wanted else capture.segments
     tracker = Tracker()

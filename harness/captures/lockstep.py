@@ -51,7 +51,7 @@ def chain(  # noqa: PLR0913
     """
     if stop >= _WORTH_IT:
         words = words_of(data, order)
-        found = _in_step(words, stop, length_at, header, longest, looks_like_records)
+        found = _in_step(data, words, stop, length_at, header, longest, looks_like_records)
         if found is not None:
             last = int(found[-1])
             at = last + header + int(words[last + length_at])
@@ -75,6 +75,7 @@ def _in_sequence(  # noqa: PLR0913
 
 
 def _in_step(  # noqa: PLR0913
+    data: NDArray[np.uint8],
     words: Words,
     stop: int,
     length_at: int,
@@ -85,15 +86,17 @@ def _in_step(  # noqa: PLR0913
     """The records up to the last lane's beginning; None if a lane does not land on the next one's."""
     top = stop - header - length_at - 4
     size = stop // _LANES
-    begins = _guesses(words, np.arange(size, stop - size, size), top, length_at, header, longest, looks_like_records)
+    begins = _guesses(words, np.arange(size, stop - size, size), top, length_at, header, looks_like_records)
     begins = np.unique(np.append(0, begins))
     at, limit = begins[:-1], begins[1:]
     if not len(at):
         return None
     steps: list[Ints] = []
+    four = np.arange(length_at, length_at + 4)
     while (going := at < limit).any():
         steps.append(at)
-        at = np.where(going, at + header + words[np.minimum(at, top) + length_at], at)
+        length = data.take(np.minimum(at, top)[:, None] + four).view(words.dtype)[:, 0]  # far faster than words[…]
+        at = np.where(going, at + header + length, at)
     if (at != limit).any():
         return None
     walked = np.array(steps)
@@ -107,7 +110,6 @@ def _guesses(  # noqa: PLR0913
     top: int,
     length_at: int,
     header: int,
-    longest: int,
     looks_like_records: Callable[[Words, Ints], Bools],
 ) -> Ints:
     """For each place an offset behind it that looks like a record and is followed by more; for some none is found."""
@@ -116,7 +118,6 @@ def _guesses(  # noqa: PLR0913
     for _ in range(_LOOKS):
         places = places[places + _LOOK < top]
         at = (places[:, None] + look).ravel()
-        at = at[words[at + length_at] <= longest]
         at = likely = at[looks_like_records(words, at)]
         for _ in range(_FOLLOWED_BY):
             at = at + header + words[at + length_at]

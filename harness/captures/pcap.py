@@ -10,6 +10,7 @@ from harness.captures.fields import Bools, Ints, Octets, with_spare
 from harness.captures.frames import Decoder, Frames
 from harness.captures.lockstep import Words, chain
 from harness.errors import HarnessError
+from harness.tcp.arrays import indices
 
 # Magic number as stored → (byte order, nanoseconds a tick).
 _MAGIC = {
@@ -94,9 +95,12 @@ class PcapScanner:
 
     def _looks_like_records(self, words: Words, at: Ints) -> Bools:
         """By lengths that agree and a time within a year of the first record's."""
-        kept, wire, seconds = words[at + _KEPT], words[at + _ON_THE_WIRE], words[at].astype(np.int64)
-        likely: Bools = (kept <= wire) & (wire <= LONGEST) & (np.abs(seconds - int(words[0])) < _A_YEAR)
-        return likely & (words[at + 4] < 1_000_000_000 // self.tick)
+        likely: Bools = words[at] - words[0] + np.uint32(_A_YEAR) < 2 * _A_YEAR  # most that is none fails here
+        rows = indices(likely)
+        at = at[rows]
+        kept, wire = words[at + _KEPT], words[at + _ON_THE_WIRE]
+        likely[rows] = (kept <= wire) & (wire <= LONGEST) & (words[at + 4] < 1_000_000_000 // self.tick)
+        return likely
 
     def _look_for_damage(self, data: Octets, at: int, size: int, offset: int, *, final: bool) -> None:
         frame, place = self.frames + 1, f"at byte {offset + at}"

@@ -12,17 +12,17 @@ from harness.captures.fields import SPARE
 from harness.captures.frames import Decoder
 from harness.captures.gzipped import Gunzip, gunzip, is_gzip
 from harness.captures.packets import LINK_HEADERS
-from harness.captures.pcap import HEADER, LONGEST, PcapScanner, is_pcap, read_pcap
-from harness.captures.pcapng import is_pcapng, read_pcapng
-from harness.captures.text import is_listing, read_listing
+from harness.captures.pcap import HEADER, PcapScanner, is_pcap, read_pcap
+from harness.captures.pcapng import LONGEST_BLOCK, PcapngScanner, is_pcapng, read_pcapng
 from harness.errors import HarnessError
-from harness.tcp.segments import Segments
+from harness.tcp.segments import Segments, concatenated
 
 MAX_BYTES = 1 << 30
-PIECE = 48 << 20  # bytes of file read at a time
+PIECE = 16 << 20  # bytes of file read at a time: they stay in the processor's cache until they are decoded
+_ENOUGH = 1 << 17  # segments handed out at a time, at least
 
-# What tells a format by its first bytes, and what reads it; a listing has no mark of its own, so it is asked last.
-_READERS = ((is_pcap, read_pcap), (is_pcapng, read_pcapng), (is_listing, read_listing))
+# What tells a format by its first bytes, and what reads it. A listing has no mark of its own: it is asked for last.
+_READERS = ((is_pcap, read_pcap), (is_pcapng, read_pcapng))
 
 
 def read_capture(data: bytes, name: str) -> Capture:
@@ -40,6 +40,10 @@ def read_capture(data: bytes, name: str) -> Capture:
         if recognises(data):
             capture = read(data, name)
             return replace(capture, damage=damage) if damage else capture
+    from harness.captures.text import is_listing, read_listing  # its patterns take longer than to read a small file
+
+    if is_listing(data):
+        return replace(read_listing(data, name), damage=damage) if damage else read_listing(data, name)
     raise HarnessError(
         f"{name}: not a pcap file (it begins with {data[:4].hex(' ')}), nor pcapng or tcpdump's text; "
         "write it with tcpdump -w"
@@ -125,11 +129,13 @@ class CapturePieces:
             stream = Gunzip(file.read)
             read = stream.read
             begin = read(4)
+        head = begin if stream else b""
         if is_pcap(begin):
-            head = begin if stream else b""
             while len(head) < HEADER and (more := read(HEADER - len(head))):
                 head += more
-            yield from self._pcap(PcapScanner.of_header(head, str(path)), _reads_into(file, stream))
+            yield from self._scan(PcapScanner.of_header(head, str(path)), _reads_into(file, stream), b"", HEADER)
+        elif is_pcapng(begin):
+            yield from self._scan(PcapngScanner(str(path)), _reads_into(file, stream), head, 0)
         else:
             capture = read_file(path)
             self.format, self.link_types = capture.format, capture.link_types
@@ -140,23 +146,35 @@ class CapturePieces:
         if stream is not None and stream.damage:
             self.damage = stream.damage
 
-    def _pcap(self, scanner: PcapScanner, read_into: Callable[[memoryview], int]) -> Iterator[Segments]:
+    def _scan(
+        self,
+        scanner: PcapScanner | PcapngScanner,
+        read_into: Callable[[memoryview], int],
+        begin: bytes,
+        offset: int,
+    ) -> Iterator[Segments]:
         decoder = Decoder()
-        self.format, self.link_types = scanner.format, tuple(scanner.link_types)
-        buffer = np.empty(PIECE + LONGEST + SPARE, np.uint8)
+        buffer = np.empty(PIECE + LONGEST_BLOCK + SPARE, np.uint8)
         view = buffer.data
-        held, offset, final = 0, HEADER, False
+        view[: len(begin)] = begin
+        held, final = len(begin), False
+        waiting: list[Segments] = []
         while not final and scanner.damage is None:
-            while held < PIECE and not final:
-                got = read_into(view[held : PIECE + LONGEST])
+            want = max(PIECE, held + 1)
+            while held < want and not final:
+                got = read_into(view[held : PIECE + LONGEST_BLOCK])
                 held += got
                 final = not got
             frames, used = scanner.scan(buffer, held, offset, final=final)
             segments = decoder.decode(frames)
+            self.format, self.link_types = scanner.format, tuple(scanner.link_types)
             self.frames, self.damage = scanner.frames, scanner.damage
             self.tcp_segments += len(segments)
-            if len(segments):
-                yield segments
+            waiting.append(segments)
+            if final or scanner.damage or sum(map(len, waiting)) >= _ENOUGH:
+                if together := concatenated(waiting):
+                    yield together
+                waiting = []
             held -= used
             offset += used
             buffer[:held] = buffer[used : used + held].copy()

@@ -4,15 +4,16 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.captures.packets import link_name
-from harness.reports.ladder import KIND_STYLES, StyledLine, ladder
-from harness.tcp.conversation import Conversation
 from harness.tcp.ends import ENDS
 from harness.tcp.flags import ACK, letters
-from harness.tcp.notes import notes
 from harness.tcp.summary import Options, Summary
+
+if TYPE_CHECKING:  # what looks at single segments is loaded where they are wanted
+    from harness.reports.ladder import StyledLine
+    from harness.tcp.conversation import Conversation
 
 SCHEMA = "tcp-lab/analysis/v1"
 
@@ -50,7 +51,7 @@ _CLOSERS: dict[str | None, str] = {
     **{closer: f'"{closer}"' for closer in ("initiator", "responder", "both")},
 }
 
-Row = tuple[Summary, Conversation | None]  # the second where its segments are wanted
+Row = tuple[Summary, "Conversation | None"]  # the second where its segments are wanted
 
 
 def as_json(source: Source, rows: Iterable[Row]) -> Iterator[str]:
@@ -104,8 +105,10 @@ def _options_as_json(options: Options | None) -> str:
     return json.dumps(asdict(options) if options else None)
 
 
-def _segments_as_json(conversation: Conversation) -> Iterator[str]:
+def _segments_as_json(conversation: "Conversation") -> Iterator[str]:
     """A conversation's segments as they stand in the document; seq and ack as on the wire, time since the epoch."""
+    from harness.tcp.notes import notes
+
     names = ("frame", "time", "flags", "seq", "seq_shown", "ack", "length", "window")
     columns = zip(*(conversation.column(name) for name in names), strict=True)
     rows = zip(
@@ -164,8 +167,11 @@ def details(summary: Summary) -> Iterator[str]:
         yield f"{ENDS[end]}: {', '.join(words)}"
 
 
-def as_text(source: Source, rows: Iterable[Row], *, width: int, absolute: bool) -> Iterator[StyledLine]:
+def as_text(source: Source, rows: Iterable[Row], *, width: int, absolute: bool) -> Iterator["StyledLine"]:
     """One line a conversation; where its segments are wanted, the ladder and what else is known."""
+    from harness.reports.ladder import KIND_STYLES, ladder
+    from harness.tcp.notes import notes
+
     yield source_line(source), "bold"
     if source.damage:
         yield f"damaged: {source.damage}; what stands before it was analyzed", "red"

@@ -42,7 +42,7 @@ class Running:
 
     def lifted(self, places: NDArray[np.int64], values: Positions) -> Positions:
         """The values as they would stand at these places."""
-        lifted: Positions = self.lift[places] + np.clip(values, -self._half, self._half)
+        lifted: Positions = self.lift[places] + np.minimum(np.maximum(values, -self._half), self._half)
         return lifted
 
     def maximum(self, places: NDArray[np.int64], values: Positions, seed: Positions) -> tuple[Positions, Positions]:

@@ -136,6 +136,8 @@ def _answers(  # noqa: PLR0913
     What waits for its ACK since an earlier piece waits here too; what still waits afterwards is kept under *name*.
     """
     waiting = indices(of_end[name] != FAR)
+    if not len(waiting) and not len(sent):
+        return sent
     group = np.concatenate((waiting, batch.group[sent]))
     after = np.concatenate((batch.start[waiting] - 1, sent))
     end = np.concatenate((of_end[name][waiting], of.end[sent]))
@@ -165,6 +167,8 @@ def _answers(  # noqa: PLR0913
 def _after_resets(batch: Batch, flags: NDArray[np.uint16], own: Bools, of_end: Ends) -> tuple[Ints, Ints]:
     """The peer's first segment after each of one end's RSTs, and its own; what still waits for one is kept."""
     resets = indices(own & (flags & RST != 0))
+    if not len(resets) and not of_end["unanswered_rst"].any() and not of_end["ended_by_rst"].any():
+        return resets, resets
     found = []
     for name, sent in (("unanswered_rst", indices(~own)), ("ended_by_rst", indices(own))):
         waiting = indices(of_end[name])

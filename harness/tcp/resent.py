@@ -33,8 +33,10 @@ class Resent:
 
     gaps: dict[tuple[int, int], _Gaps] = field(default_factory=dict)
 
-    def take(self, segments: Segments, batch: Batch, of: Numbers, before: Ends, ends: Ends) -> None:
-        """Count a batch's retransmissions into *ends*, which is what is known after it."""
+    def take(  # noqa: PLR0913
+        self, segments: Segments, batch: Batch, of: Numbers, before: Ends, ends: Ends, *, more: bool
+    ) -> None:
+        """Count a batch's retransmissions into *ends*, which is what is known after it; *more* may follow."""
         occupies = (of.end > of.position) & (of.flags & RST == 0)
         for side, own in enumerate((batch.from_low, ~batch.from_low)):
             mine = own & occupies
@@ -48,13 +50,15 @@ class Resent:
             of_end["gaps"][batch.group[leaves_gap]] = True
             careful = of_end["gaps"][batch.group[old]]
             np.add.at(of_end["resent"], batch.group[old[~careful]], 1)
-            late = indices(mine & (of.position < of.sent) & of_end["gaps"][batch.group])
-            late = late[~_is_copy(segments, batch, late, sent, before[:, side])]
-            self._with_gaps(batch, of, of_end, side, np.union1d(leaves_gap, late))
-            last = np.full(len(batch.start), NONE)
-            last[batch.group[sent]] = sent
-            told = indices(last != NONE)
-            of_end["fingerprint"][told] = _fingerprint(segments, batch.rows[last[told]])
+            if of_end["gaps"].any():
+                late = indices(mine & (of.position < of.sent) & of_end["gaps"][batch.group])
+                late = late[~_is_copy(segments, batch, late, sent, before[:, side])]
+                self._with_gaps(batch, of, of_end, side, np.union1d(leaves_gap, late))
+            if more:
+                last = np.full(len(batch.start), NONE)
+                last[batch.group[sent]] = sent
+                told = indices(last != NONE)
+                of_end["fingerprint"][told] = _fingerprint(segments, batch.rows[last[told]])
 
     def _with_gaps(
         self, batch: Batch, of: Numbers, of_end: NDArray[np.void], side: int, places: NDArray[np.int64]
@@ -84,6 +88,8 @@ def _is_copy(
     segments: Segments, batch: Batch, places: NDArray[np.int64], own: NDArray[np.int64], of_end: NDArray[np.void]
 ) -> NDArray[np.bool_]:
     """Which of these places hold a copy of their sender's segment before, which may stand in an earlier piece."""
+    if not len(places):
+        return np.zeros(0, np.bool_)
     index = np.searchsorted(own, places) - 1
     before = own[np.maximum(index, 0)]
     here = (index >= 0) & (batch.group[before] == batch.group[places])

@@ -90,10 +90,10 @@ class Segments:
         )
 
 
-def concatenated(one: Segments, two: Segments) -> Segments:
-    """The rows of both, without payloads and SACK blocks; *two* knows all addresses that *one* knows."""
-    columns: dict[str, Any] = {name: np.concatenate((getattr(one, name), getattr(two, name))) for name in COLUMNS}
-    return replace(two, **columns, payload=_no_payload, sack_blocks=_no_blocks)
+def concatenated(parts: list[Segments]) -> Segments:
+    """The rows of all, without payloads and SACK blocks; the last knows all addresses that the others know."""
+    columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
+    return replace(parts[-1], **columns, payload=_no_payload, sack_blocks=_no_blocks)
 
 
 _DTYPES: dict[str, Any] = {

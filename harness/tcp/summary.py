@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +39,7 @@ class Options:
     fast_open: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(NamedTuple):
     """One conversation; pairs are (initiator's, responder's).
 
     Attributes:
@@ -115,29 +116,27 @@ def summaries(tracker: Tracker) -> Iterator[Summary]:
     if not count:
         return
     scripts = _joined(tracker.scripts)
+    tracker.scripts = [scripts]  # the pieces are not needed any more
     low = initiators(tracker, scripts)
     codes = turned(scripts.codes, low[scripts.conversation])
     stops = np.searchsorted(scripts.conversation, np.arange(count + 1)).tolist()
-    ends = np.where(low[:, None], tracker.known.ends[:count], tracker.known.ends[:count, ::-1])
     whole = tracker.known.whole[:count]
-    endpoints = np.where(low[:, None], *(np.stack(pair, 1) for pair in _pairs(whole))).tolist()
-    sizes = np.maximum(0, ends["data_end"] - ends["origin"] - 1).tolist()
-    isns, resent = ends["isn"].tolist(), ends["resent"].tolist()
-    acked = (ends["bits"][:, 0] & ACK != 0).tolist()
+    one, two = _Side(tracker, scripts, codes, 0, low), _Side(tracker, scripts, codes, BY_RESPONDER, low)
+    address = cache(lambda key: endpoint_text(key, 0, tracker.ipv6)[:-1])  # with the colon
+
+    def endpoint(key: int) -> str:
+        return f"{address(key >> 16)}{key & 0xFFFF}"
+
     rtts = _round_trips(scripts, codes, count)
-    offers = [_offers(scripts, codes, by, count, shown=tracker.options_shown) for by in (0, BY_RESPONDER)]
-    all_codes = codes.tolist()
-    columns = (whole[name].tolist() for name in ("completeness", "first_frame", "last_frame", "segments"))
-    rows = list(zip(*columns, histories(tracker.letters, low, whole["first_by_low"]), strict=True))
+    columns = [whole[name].tolist() for name in ("completeness", "first_frame", "last_frame", "segments")]
+    all_histories = histories(tracker.letters, low, whole["first_by_low"])
     for number in np.argsort(whole["first_frame"], kind="stable").tolist():  # a few were held back
-        completeness, first_frame, last_frame, segments, history = rows[number]
-        script = tuple(all_codes[stops[number] : stops[number + 1]])
-        said = verdict(script, initiator_acked=acked[number])
-        one, two = endpoints[number]
-        own, peers = isns[number]
+        completeness, first_frame, last_frame, segments = (column[number] for column in columns)
+        script, history = tuple(codes[stops[number] : stops[number + 1]].tolist()), all_histories[number]
+        said = verdict(script, initiator_acked=one.acked[number])
         yield Summary(
-            (_endpoint(one, tracker.ipv6), _endpoint(two, tracker.ipv6)),
-            (None if own == NONE else own, None if peers == NONE else peers),
+            (endpoint(one.endpoint[number]), endpoint(two.endpoint[number])),
+            (one.isn[number], two.isn[number]),
             said.open,
             said.close,
             said.closer,
@@ -147,19 +146,29 @@ def summaries(tracker: Tracker) -> Iterator[Summary]:
             first_frame,
             last_frame,
             segments,
-            tuple(sizes[number]),
-            tuple(resent[number]),
+            (one.size[number], two.size[number]),
+            (one.resent[number], two.resent[number]),
             rtts[number],
-            (offers[0][number], offers[1][number]),
+            (one.options[number], two.options[number]),
         )
 
 
-def _pairs(whole: NDArray[np.void]) -> tuple[tuple[NDArray[np.uint64], ...], tuple[NDArray[np.uint64], ...]]:
-    return (whole["low"], whole["high"]), (whole["high"], whole["low"])
+class _Side:
+    """What is known of all initiators, or of all responders: flat lists, one value a conversation."""
 
-
-def _endpoint(key: int, ipv6: tuple[bytes, ...]) -> str:
-    return endpoint_text(key >> 16, key & 0xFFFF, ipv6)
+    def __init__(
+        self, tracker: Tracker, scripts: Scripts, codes: NDArray[np.uint16], by: int, low: NDArray[np.bool_]
+    ) -> None:
+        count = len(low)
+        is_low = low if by == 0 else ~low
+        whole, ends = tracker.known.whole[:count], tracker.known.ends[:count]
+        of_end = ends[np.arange(count), (~is_low).astype(np.int64)]
+        self.endpoint: list[int] = np.where(is_low, whole["low"], whole["high"]).tolist()
+        self.isn: list[int | None] = [None if isn == NONE else isn for isn in of_end["isn"].tolist()]
+        self.size: list[int] = np.maximum(0, of_end["data_end"] - of_end["origin"] - 1).tolist()
+        self.resent: list[int] = of_end["resent"].tolist()
+        self.acked: list[bool] = (of_end["bits"] & ACK != 0).tolist()
+        self.options = _offers(scripts, codes, by, count, shown=tracker.options_shown)
 
 
 def _round_trips(scripts: Scripts, codes: NDArray[np.uint16], count: int) -> list[int | None]:

@@ -93,11 +93,11 @@ class Tracker:
         """Work out the next piece; `finish` is to be called after the last."""
         waited = 0
         if self._held is not None:
-            waited, segments = len(self._held), concatenated(self._held, segments)
+            waited, segments = len(self._held), concatenated([self._held, segments])
         batch, held = self.splitter.split(segments, waited=waited, more=True)
         self._held = segments.take(held) if len(held) else None
         if len(batch.rows):
-            self._work_out(segments, batch)
+            self._work_out(segments, batch, more=True)
 
     def finish(self) -> None:
         """Work out what was held back, since nothing follows."""
@@ -105,13 +105,13 @@ class Tracker:
             held, self._held = self._held, None
             self.take_all(held)
 
-    def _work_out(self, segments: Segments, batch: Batch) -> Piece:
+    def _work_out(self, segments: Segments, batch: Batch, *, more: bool = False) -> Piece:
         before = self.known.ends[batch.conversation]
         ends = before.copy()
         worked_out = numbers(segments, batch, ends)
         script = control(segments, batch, worked_out, before, ends)
         self.letters.append(letters(segments, batch, worked_out, script, before, ends))
-        self.resent.take(segments, batch, worked_out, before, ends)
+        self.resent.take(segments, batch, worked_out, before, ends, more=more)
         self.known.ends[batch.conversation] = ends
         self._keep(segments, batch, worked_out, script)
         self.ipv6, self.options_shown = segments.ipv6, segments.options_shown

@@ -160,13 +160,16 @@ def stopped(jobs: list[Job]) -> Iterator[None]:
 
 def run(targets: list[str], seconds: float, jobs: int, scratch: Path) -> list[Job]:
     """Fuzz all targets, so many at a time; they share the time."""
+    from harness import interrupts
+
     share = seconds * min(jobs, len(targets)) / len(targets)
     waiting, running, done = list(targets), list[Job](), list[Job]()
     with stopped(running):
         while waiting or running:
             while waiting and len(running) < jobs:
                 target = waiting.pop(0)
-                running.append(start(target, scratch / target, share))
+                with interrupts.held_back():
+                    running.append(start(target, scratch / target, share))
             for job in list(running):
                 if job.is_over():
                     running.remove(job)
