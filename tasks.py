@@ -98,7 +98,12 @@ def doctor(_context: Context) -> int:
     return report()
 
 
-@task(help={"what": "run: a lab run against the same by hand; analyze: captures against tcptrace, tshark and dpkt", "rounds": "how often (default: 5)"})
+@task(
+    help={
+        "what": "run (a lab run, and the same by hand) or analyze (captures; tcptrace, tshark, dpkt)",
+        "rounds": "how often (default: 5)",
+    }
+)
 @command
 def bench(_context: Context, what: str, rounds: int = 5) -> int:
     """Measure against peers, side by side: `bench run`, `bench analyze`."""

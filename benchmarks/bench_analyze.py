@@ -229,10 +229,13 @@ def grow(scratch: Path, rounds: int, largest: int) -> None:
 def analyze_in_process(data: bytes) -> None:
     """Everything about each conversation of a capture, nothing printed."""
     from harness.captures.reading import read_capture
-    from harness.tcp.conversation import conversations
+    from harness.tcp.summary import summaries
+    from harness.tcp.tracking import Tracker
 
-    for one in conversations(read_capture(data, "x").segments):
-        _ = one.open, one.close, one.closer, one.conn_state, one.history, one.completeness
+    tracker = Tracker()
+    tracker.take_all(read_capture(data, "x").segments)
+    for _ in summaries(tracker):
+        pass
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ A capture may come in pieces. Each piece becomes a `Batch`: its rows sorted by c
 is known of a conversation from earlier pieces is carried over in `Known` (see harness.tcp.known).
 """
 
+import random
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -68,9 +69,8 @@ def sort_by_tuple(low: NDArray[np.uint64], high: NDArray[np.uint64]) -> tuple[In
     tail = np.uint64(max(n - 1, 1).bit_length())
     mask = (np.uint64(1) << tail) - np.uint64(1)
     index = np.arange(n, dtype=np.uint64)
-    random = np.random.default_rng()
     while True:
-        a, b = random.integers(1 << 63, (1 << 64) - 1, 2, dtype=np.uint64) | np.uint64(1)
+        a, b = (np.uint64(random.getrandbits(64) | 1) for _ in range(2))
         keys = np.sort(((low * a + high * b) & ~mask) | index)
         order = (keys & mask).astype(np.int64)
         heads = keys >> tail

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -118,18 +118,18 @@ def summaries(tracker: Tracker) -> Iterator[Summary]:
     scripts = _joined(tracker.scripts)
     tracker.scripts = [scripts]  # the pieces are not needed any more
     low = initiators(tracker, scripts)
+    whole = tracker.known.whole[:count]
+    all_histories = histories(tracker.letters, low, whole["first_by_low"])
     codes = turned(scripts.codes, low[scripts.conversation])
     stops = np.searchsorted(scripts.conversation, np.arange(count + 1)).tolist()
-    whole = tracker.known.whole[:count]
     one, two = _Side(tracker, scripts, codes, 0, low), _Side(tracker, scripts, codes, BY_RESPONDER, low)
-    address = cache(lambda key: endpoint_text(key, 0, tracker.ipv6)[:-1])  # with the colon
+    address = lru_cache(1 << 12)(lambda key: endpoint_text(key, 0, tracker.ipv6)[:-1])  # with the colon
 
     def endpoint(key: int) -> str:
         return f"{address(key >> 16)}{key & 0xFFFF}"
 
     rtts = _round_trips(scripts, codes, count)
     columns = [whole[name].tolist() for name in ("completeness", "first_frame", "last_frame", "segments")]
-    all_histories = histories(tracker.letters, low, whole["first_by_low"])
     for number in np.argsort(whole["first_frame"], kind="stable").tolist():  # a few were held back
         completeness, first_frame, last_frame, segments = (column[number] for column in columns)
         script, history = tuple(codes[stops[number] : stops[number + 1]].tolist()), all_histories[number]

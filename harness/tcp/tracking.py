@@ -104,6 +104,7 @@ class Tracker:
         if self._held is not None:
             held, self._held = self._held, None
             self.take_all(held)
+        self.splitter.current.clear()
 
     def _work_out(self, segments: Segments, batch: Batch, *, more: bool = False) -> Piece:
         before = self.known.ends[batch.conversation]

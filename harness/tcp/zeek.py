@@ -120,7 +120,7 @@ class Letters:
     """Letters of histories, from one piece of a capture.
 
     Attributes:
-        conversation: int64[m].
+        conversation: int32[m].
         frame: int64[m].
         rank: uint8[m], the order of the letters of one frame.
         code: uint8[m], the letter for an originator, upper case.
@@ -128,7 +128,7 @@ class Letters:
         place: int64[m]: a S, H, F or R at the same place as the last of its kind is not written again.
     """
 
-    conversation: NDArray[np.int64]
+    conversation: NDArray[np.int32]
     frame: NDArray[np.int64]
     rank: NDArray[np.uint8]
     code: NDArray[np.uint8]
@@ -178,7 +178,7 @@ def letters(  # noqa: PLR0913
             found.append((places, rank, _of(letter, places)))
     at = np.concatenate([places for places, _, _ in found])
     return Letters(
-        conversation=batch.conversation[batch.group[at]],
+        conversation=batch.conversation[batch.group[at]].astype(np.int32),
         frame=segments.frame[batch.rows[at]],
         rank=np.concatenate([np.full(len(places), rank, np.uint8) for places, rank, _ in found]),
         code=np.concatenate([codes for _, _, codes in found]),

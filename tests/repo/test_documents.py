@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/analysis.md", *(str(p.relative_to(ROOT)) for p in (ROOT / "labs").glob("*/README*.md"))]
+DOCUMENTS = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/analysis.md",
+    *(str(p.relative_to(ROOT)) for p in (ROOT / "labs").glob("*/README*.md")),
+]
 
 
 def tasks() -> dict[str, str]:
@@ -38,7 +43,9 @@ def test_commands_in_documents_exist() -> None:
                 assert switch in known[name], f"{document}: ./invoke {command}: no {switch}"
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/analysis.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/analysis.md"]
+)
 def test_links_lead_somewhere(document: str) -> None:
     """Every relative link names a file of the repository."""
     path = ROOT / document

@@ -4,6 +4,7 @@ import gzip
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +106,7 @@ def test_times_have_all_their_digits(capsys: pytest.CaptureFixture[str], tmp_pat
     """A float does not hold nanoseconds since the epoch; the document does."""
     path = tmp_path / "x.pcap"
     frames = frames_of(parse("+0 > S 0:0(0)"))
-    frames[0] = type(frames[0])(**{**{n: getattr(frames[0], n) for n in frames[0].__dataclass_fields__}, "time": 10**18 + 1})
-    path.write_bytes(encode(frames, nanoseconds=True))
+    path.write_bytes(encode([replace(frames[0], time=10**18 + 1)], nanoseconds=True))
     analyze(path, json=True, segments=True, filter_=None, absolute=False)
     assert '"time": 1000000000.000000001' in capsys.readouterr().out
 
@@ -151,8 +151,8 @@ def test_what_stands_before_damage_is_analyzed(capsys: pytest.CaptureFixture[str
     data = RECORDED.read_bytes()
     path = tmp_path / "cut.pcap"
     path.write_bytes(data[:-cut])
-    for switches in ({"segments": False}, {"segments": True}):
-        analyze(path, **{"json": True, "filter_": None, "absolute": False, **switches})
+    for segments in (False, True):
+        analyze(path, json=True, segments=segments, filter_=None, absolute=False)
         said = capsys.readouterr()
         found = json.loads(said.out)
         assert found["capture"]["truncated"] is True

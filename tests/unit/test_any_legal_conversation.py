@@ -40,7 +40,8 @@ def legal(exchanges: list[tuple[int, int]], closer: int, close: str) -> list[Sen
     first = Sent(one, FIN | ACK, at[one], 0, at[two])
     if close == "simultaneous":
         second = Sent(two, FIN | ACK, at[two], 0, at[one])
-        return [*sent, first, second, Sent(one, ACK, first.stop, 0, second.stop), Sent(two, ACK, second.stop, 0, first.stop)]
+        acks = Sent(one, ACK, first.stop, 0, second.stop), Sent(two, ACK, second.stop, 0, first.stop)
+        return [*sent, first, second, *acks]
     second = Sent(two, FIN | ACK, at[two], 0, first.stop)
     middle = [Sent(two, ACK, at[two], 0, first.stop)] if close == "four-segment" else []
     return [*sent, first, *middle, second, Sent(one, ACK, first.stop, 0, second.stop)]

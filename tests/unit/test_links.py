@@ -44,19 +44,20 @@ def wrapped(name: str) -> tuple[bytes, int]:
     from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting
     from scapy.layers.l2 import CookedLinux, CookedLinuxV2, Dot1AD, Dot1Q, Ether
 
+    ether = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")  # or scapy asks the network
     made: dict[str, tuple[Any, int]] = {
-        "ethernet": (Ether() / v4(), 1),
-        "ethernet, padded": (bytes(Ether() / v4()) + bytes(6), 1),
-        "802.1Q": (Ether() / Dot1Q(vlan=5) / v4(), 1),
-        "QinQ": (Ether() / Dot1AD(vlan=7) / Dot1Q(vlan=5) / v4(), 1),
+        "ethernet": (ether / v4(), 1),
+        "ethernet, padded": (bytes(ether / v4()) + bytes(6), 1),
+        "802.1Q": (ether / Dot1Q(vlan=5) / v4(), 1),
+        "QinQ": (ether / Dot1AD(vlan=7) / Dot1Q(vlan=5) / v4(), 1),
         "cooked": (CookedLinux(proto=0x0800) / v4(), 113),
         "cooked v2": (CookedLinuxV2(proto=0x0800) / v4(), 276),
         "raw": (v4(), 101),
         "raw IPv4": (v4(), 228),
         "BSD loopback, little-endian": (b"\x02\0\0\0" + bytes(v4()), 0),
         "BSD loopback, big-endian": (b"\0\0\0\x02" + bytes(v4()), 108),
-        "ethernet, IPv6": (Ether() / v6(), 1),
-        "802.1Q, IPv6": (Ether() / Dot1Q(vlan=5) / v6(), 1),
+        "ethernet, IPv6": (ether / v6(), 1),
+        "802.1Q, IPv6": (ether / Dot1Q(vlan=5) / v6(), 1),
         "raw IPv6": (v6(), 229),
         "cooked v2, IPv6": (CookedLinuxV2(proto=0x86DD) / v6(), 276),
         "IPv6 with extension headers": (v6(IPv6ExtHdrHopByHop(), IPv6ExtHdrRouting(), IPv6ExtHdrDestOpt()), 101),

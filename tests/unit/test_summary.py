@@ -1,6 +1,4 @@
-"""What harness.tcp.summary promises: the same verdicts as a `Conversation`'s, however the capture is cut into pieces."""
-
-from pathlib import Path
+"""What harness.tcp.summary promises: the verdicts of a `Conversation`, however the capture is cut into pieces."""
 
 import numpy as np
 import pytest
@@ -64,7 +62,7 @@ def assert_agrees(summary: Summary, conversation: Conversation) -> None:
 @pytest.fixture(scope="module")
 def traffic(tmp_path_factory: pytest.TempPathFactory) -> Segments:
     """3,000 packets of 60 conversations, with losses, duplicates and swaps."""
-    path: Path = tmp_path_factory.mktemp("traffic") / "x.pcap"
+    path = tmp_path_factory.mktemp("traffic") / "x.pcap"
     make_capture(path, 3000, 60, 7, loss=0.03, duplicates=0.02, swaps=0.02)
     return read_capture(path.read_bytes(), "x").segments
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scapy.layers.inet import IP, TCP, UDP, fragment
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet import fragment as scapy_fragment
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt
 from scapy.layers.l2 import GRE, Dot1Q, Ether
 from scapy.layers.vxlan import VXLAN
@@ -16,18 +17,20 @@ from scapy.packet import Raw
 from harness.captures.reading import read_capture
 from harness.tcp.conversation import conversations
 
+ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")  # or scapy asks the network
 INNER = IP(src="10.0.0.1", dst="10.0.0.2") / TCP(sport=40000, dport=22, flags="PA", seq=5, ack=9) / Raw(b"x" * 300)
-OUTER = Ether() / IP(src="192.0.2.1", dst="192.0.2.2", id=9)
-OUTER6 = Ether() / IPv6(src="2001:db8::1", dst="2001:db8::2")
+OUTER = ETHER / IP(src="192.0.2.1", dst="192.0.2.2", id=9)
+OUTER6 = ETHER / IPv6(src="2001:db8::1", dst="2001:db8::2")
+cut: Any = scapy_fragment  # it has no types
 FRAMES: dict[str, list[Any]] = {
-    "plain": [Ether() / INNER],
+    "plain": [ETHER / INNER],
     "IP in IP": [OUTER / INNER],
     "GRE": [OUTER / GRE() / INNER],
-    "VXLAN": [OUTER / UDP(sport=5000, dport=4789) / VXLAN(vni=5) / Ether() / INNER],
-    "VXLAN on a VLAN": [Ether() / Dot1Q(vlan=3) / OUTER[IP] / UDP(dport=4789) / VXLAN(vni=5) / Ether() / INNER],
+    "VXLAN": [OUTER / UDP(sport=5000, dport=4789) / VXLAN(vni=5) / ETHER / INNER],
+    "VXLAN on a VLAN": [ETHER / Dot1Q(vlan=3) / OUTER[IP] / UDP(dport=4789) / VXLAN(vni=5) / ETHER / INNER],
     "IP in IPv6 behind destination options": [OUTER6 / IPv6ExtHdrDestOpt(nh=4) / INNER],
-    "fragments": [Ether() / part for part in fragment(INNER, 96)],
-    "GRE in fragments": [Ether() / part for part in fragment(OUTER[IP] / GRE() / INNER, 96)],
+    "fragments": [ETHER / part for part in cut(INNER, 96)],
+    "GRE in fragments": [ETHER / part for part in cut(OUTER[IP] / GRE() / INNER, 96)],
     "UDP": [OUTER / UDP(dport=53) / Raw(b"y" * 20)],
 }
 
@@ -68,7 +71,8 @@ def test_tshark_sees_the_same(tmp_path: Path) -> None:
     path = tmp_path / "x.pcap"
     path.write_bytes(pcap([frame for frames in FRAMES.values() for frame in frames]))
     fields = ("frame.number", "tcp.srcport", "tcp.seq_raw", "tcp.ack_raw", "tcp.len")
-    command = ["tshark", "-r", str(path), "-Y", "tcp", "-T", "fields", *(word for name in fields for word in ("-e", name))]
+    wanted = [word for name in fields for word in ("-e", name)]
+    command = ["tshark", "-r", str(path), "-Y", "tcp", "-T", "fields", *wanted]
     said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
     found = read_capture(path.read_bytes(), "x").segments
     columns = (found.frame, found.sport, found.seq, found.ack, found.length)
