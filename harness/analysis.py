@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.captures.reading import CapturePieces, read_file
+from harness.captures.reading import MAX_BYTES, CapturePieces, read_file
 from harness.cli import complain, print_styled, width
 from harness.errors import HarnessError
 from harness.reports.analysis import Row, Source, as_json, as_text
@@ -104,7 +104,7 @@ def analyze(path: Path, *, json: bool, segments: bool, filter_: str | None, abso
     if not segments:
         source, tracker = _summarised(path, wanted)
         rows: Iterator[Row] = ((summary, None) for summary in summaries(tracker))
-        if not json and tracker.known.count == 1:
+        if not json and tracker.known.count == 1 and path.stat().st_size <= MAX_BYTES:
             source, rows = _with_segments(path, wanted)
     else:
         source, rows = _with_segments(path, wanted)

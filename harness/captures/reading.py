@@ -62,7 +62,9 @@ def read_file(path: Path) -> Capture:
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise HarnessError(f"{path}: larger than {MAX_BYTES >> 20} MiB")
+            raise HarnessError(
+                f"{path}: larger than {MAX_BYTES >> 20} MiB; cut it first: tcpdump -r FILE -w PART FILTER"
+            )
         data = path.read_bytes()
     except OSError as error:
         raise HarnessError(f"{path}: cannot read the capture: {error.strerror}") from None

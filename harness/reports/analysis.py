@@ -175,10 +175,14 @@ def as_text(source: Source, rows: Iterable[Row], *, width: int, absolute: bool) 
     yield source_line(source), "bold"
     if source.damage:
         yield f"damaged: {source.damage}; what stands before it was analyzed", "red"
+    found = False
     for summary, conversation in rows:
+        found = True
         yield summary_line(summary), ""
         if conversation is not None:
             yield from ((f"  {line}", "") for line in details(summary))
             for line in ladder(conversation, width=width, absolute=absolute, notes=notes(conversation)):
                 yield line.text, KIND_STYLES[line.kind]
             yield "", ""
+    if source.tcp_segments and not found:
+        yield "no conversation has that end", ""

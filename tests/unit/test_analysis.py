@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from harness import analysis
 from harness.analysis import EndFilter, analyze
 from harness.captures import reading
 from harness.errors import HarnessError
@@ -143,6 +144,22 @@ def test_one_conversation_is_drawn(capsys: pytest.CaptureFixture[str], two: Path
     assert any("retransmission" in line for line in one)
     assert sum("▶" in line or "◀" in line for line in one) == 10
     assert sum("▶" in line or "◀" in line for line in text(capsys, two, segments=True)) == 12
+
+
+def test_a_filter_that_no_conversation_passes(capsys: pytest.CaptureFixture[str], two: Path) -> None:
+    """It is said."""
+    assert text(capsys, two, filter_=":443")[1:] == ["no conversation has that end"]
+
+
+def test_a_capture_too_large_for_memory_has_no_ladder(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But its summary; and --segments says what is the matter."""
+    for module in (reading, analysis):
+        monkeypatch.setattr(module, "MAX_BYTES", 1000)
+    assert len(text(capsys, RECORDED)) == 2
+    with pytest.raises(HarnessError, match="larger than"):
+        analyze(RECORDED, json=True, segments=True, filter_=None, absolute=False)
 
 
 @pytest.mark.parametrize("cut", [1, 20, 500])
