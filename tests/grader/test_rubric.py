@@ -234,3 +234,19 @@ def test_an_unknown_lab_is_named() -> None:
     """A lab that is not there is one line with those that are."""
     with pytest.raises(HarnessError, match="no lab 'nothing'; there are: handshake"):
         rubric_folder("nothing")
+
+
+def test_no_cut_of_a_bad_capture_passes() -> None:
+    """Whatever is left out at the beginning or the end: what was not passed does not become so."""
+    frames = recorded("three-segment")
+    bad = list(field_mutants(frames, conversation_of(frames), mend=True))[7::40]
+    assert len(bad) >= 8
+    cut = [
+        Mutant(f"{mutant.what}, frames {first} to {last} left", mutant.frame, mutant.frames[first:last])
+        for mutant in bad
+        for first, last in [
+            *((0, count) for count in range(3, len(frames))),
+            *((count, len(frames)) for count in range(1, len(frames) - 3)),
+        ]
+    ]
+    assert survivors(cut) == []
