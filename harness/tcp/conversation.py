@@ -20,7 +20,7 @@ from harness.tcp.segments import Segments, endpoint_text
 from harness.tcp.splitting import EndKey, Rows, rows_of
 from harness.tcp.states import State
 from harness.tcp.stream import Stream
-from harness.tcp.tracking import Tracker
+from harness.tcp.tracking import Tracker, completeness
 from harness.tcp.verdict import Closer, Verdict, verdict
 from harness.tcp.walk import Step, path
 
@@ -308,6 +308,7 @@ def conversations(segments: Segments, tracker: Tracker | None = None) -> list[Co
     codes = turned(control.codes, low[batch.conversation[batch.group[control.places]]])
     found: list[Conversation] = []
     used: set[frozenset[EndKey]] = set()
+    shown = completeness(tracker.known.whole[: len(rows)])
     for number, group in enumerate(groups):
         places, script = slice(stops[group], stops[group + 1]), slice(bounds[group], bounds[group + 1])
         ends = piece.ends[group] if low[number] else piece.ends[group, ::-1]
@@ -322,7 +323,7 @@ def conversations(segments: Segments, tracker: Tracker | None = None) -> list[Co
                 control_rows,
                 tuple(codes[script].tolist()),
                 histories[number],
-                completeness=int(tracker.known.whole["completeness"][number]),
+                completeness=int(shown[number]),
                 reuses_ports=ports in used,
             )
         )

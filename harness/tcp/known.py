@@ -46,7 +46,7 @@ WHOLE_DTYPE = np.dtype(
         ("first_frame", np.int64),
         ("last_frame", np.int64),
         ("segments", np.int64),
-        ("completeness", np.uint8),  # Wireshark's tcp.completeness
+        ("completeness", np.uint8),  # the bits of Wireshark's tcp.completeness, see harness.tcp.tracking
         ("first_by_low", np.bool_),  # whether the low end sent the first segment
     ]
 )

@@ -14,11 +14,10 @@ from harness.tcp.flags import ACK, RST, SYN
 from harness.tcp.known import NONE
 from harness.tcp.segments import ABSENT, endpoint_text
 from harness.tcp.splitting import initiator_is_low
-from harness.tcp.tracking import Scripts, Tracker
+from harness.tcp.tracking import ANY_DATA, Scripts, Tracker, completeness
 from harness.tcp.verdict import Closer, verdict
 from harness.tcp.zeek import conn_state, histories
 
-_DATA = 8  # a bit of completeness
 _OPENING = SYN | ACK
 
 
@@ -129,9 +128,11 @@ def summaries(tracker: Tracker) -> Iterator[Summary]:
         return f"{address(key >> 16)}{key & 0xFFFF}"
 
     rtts = _round_trips(scripts, codes, count)
-    columns = [whole[name].tolist() for name in ("completeness", "first_frame", "last_frame", "segments")]
+    columns = [whole[name].tolist() for name in ("first_frame", "last_frame", "segments")]
+    all_completeness = completeness(whole).tolist()
+    has_data = (whole["completeness"] & ANY_DATA != 0).tolist()
     for number in np.argsort(whole["first_frame"], kind="stable").tolist():  # a few were held back
-        completeness, first_frame, last_frame, segments = (column[number] for column in columns)
+        first_frame, last_frame, segments = (column[number] for column in columns)
         script, history = tuple(codes[stops[number] : stops[number + 1]].tolist()), all_histories[number]
         said = verdict(script, initiator_acked=one.acked[number])
         yield Summary(
@@ -140,9 +141,9 @@ def summaries(tracker: Tracker) -> Iterator[Summary]:
             said.open,
             said.close,
             said.closer,
-            conn_state(script, history, data=bool(completeness & _DATA)),
+            conn_state(script, history, data=has_data[number]),
             history,
-            completeness,
+            all_completeness[number],
             first_frame,
             last_frame,
             segments,

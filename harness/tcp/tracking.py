@@ -16,6 +16,14 @@ from harness.tcp.splitting import Batch, Splitter
 from harness.tcp.zeek import Letters, letters
 
 _BARE_SYN = 1
+ANY_DATA = 64  # our own bit beside Wireshark's: payload in any segment
+
+
+def completeness(whole: NDArray[np.void]) -> NDArray[np.uint8]:
+    """Wireshark's tcp.completeness of conversations (`known.WHOLE_DTYPE`); a single segment has none, but for a SYN."""
+    alone = (whole["segments"] == 1) & (whole["completeness"] & _BARE_SYN == 0)
+    found: NDArray[np.uint8] = np.where(alone, 0, whole["completeness"] & ~np.uint8(ANY_DATA)).astype(np.uint8)
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,16 +161,20 @@ class Tracker:
 
 
 def _completeness(of: Numbers) -> NDArray[np.uint8]:
-    """What each segment adds to Wireshark's tcp.completeness: 1 SYN, 2 SYN-ACK, 4 ACK, 8 data, 16 FIN, 32 RST."""
+    """What each segment adds to Wireshark's tcp.completeness: 1 SYN, 2 SYN-ACK, 4 ACK, 8 data, 16 FIN, 32 RST.
+
+    Payload of a SYN-ACK does not count as data there; a bit of our own counts it.
+    """
     opening = of.flags & (SYN | ACK)
     empty = of.length == 0
     seen = (
         opening == SYN,
         opening == (SYN | ACK),
         (opening == ACK) & empty,  # Wireshark counts an empty FIN or RST with ACK too
-        ~empty,
+        ~empty & (opening != (SYN | ACK)),
         of.flags & (FIN | ACK) == (FIN | ACK),
         of.flags & RST != 0,
+        ~empty,
     )
     total = np.zeros(len(of.flags), np.uint8)
     for bit, there in enumerate(seen):
