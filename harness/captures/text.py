@@ -1,4 +1,4 @@
-"""What tcpdump prints (tcpdump(1), "output format"), as people paste it: the lines of IPv4 TCP packets → segments.
+"""A listing, as tcpdump prints it (`harness.captures.listing_lines` reads its lines) → segments: the numbers and times.
 
 Without -S, tcpdump prints relative numbers (print-tcp.c): the first packet with ACK of a connection, and every SYN, is
 printed as it is, and sets what 0 stands for: its own sequence number, and its acknowledgment number less one. From then
@@ -6,202 +6,180 @@ on packets with ACK are relative to these; packets without ACK never are. Here t
 numbers of empty segments are not printed (but for -vv); they are the next in order of their sender.
 """
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from struct import Struct
+from typing import Any
+
+import numpy as np
 
 from harness.captures.capture import Capture
+from harness.captures.listing_lines import Start, TimeKind, read_lines
+from harness.captures.listing_tcp import NO_OTHERS, Ends, Printed
 from harness.errors import HarnessError
-from harness.tcp.flags import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG, from_letters
-from harness.tcp.segments import ABSENT, address_key, from_rows
+from harness.tcp.flags import ACK, FIN, RST, SYN
+from harness.tcp.segments import COLUMNS, Segments, from_rows
 
-_LONGEST = 4096  # of a line; what TCP says stands in the first few hundred characters
-_HEAD = 4096  # a text has no NUL here
 _MOD = 1 << 32
 _SECOND = 1_000_000_000
 _HALF_DAY = 12 * 3600 * _SECOND
 _LATEST = (1 << 63) - 1
 _SMALL = 1 << 24  # where nothing else tells, a number below is a relative one
-_SURELY_RISING = 6  # so many times that never fall are no differences
 
-_SERVICES = {
-    "ftp-data": 20,
-    "ftp": 21,
-    "ssh": 22,
-    "telnet": 23,
-    "smtp": 25,
-    "time": 37,
-    "domain": 53,
-    "gopher": 70,
-    "finger": 79,
-    "http": 80,
-    "kerberos": 88,
-    "pop3": 110,
-    "sunrpc": 111,
-    "ntp": 123,
-    "netbios-ssn": 139,
-    "imap": 143,
-    "imap2": 143,
-    "bgp": 179,
-    "ldap": 389,
-    "https": 443,
-    "microsoft-ds": 445,
-    "submission": 587,
-    "ldaps": 636,
-    "rsync": 873,
-    "imaps": 993,
-    "pop3s": 995,
-    "socks": 1080,
-    "nfs": 2049,
-    "mysql": 3306,
-    "ms-wbt-server": 3389,
-    "postgres": 5432,
-    "postgresql": 5432,
-    "x11": 6000,
-    "http-alt": 8080,
-    "webcache": 8080,
-}
+# A row of numbers, packed in three parts.
+_NAMES = (
+    *("src", "sport", "dst", "dport"),
+    *("frame", "seq", "seq_shown", "ack", "flags", "window", "length", "ip_id", "tsval", "tsecr"),
+    *("mss", "wscale", "sack_permitted", "sack", "fast_open"),
+)
+_ENDS, _NUMBERS, _OTHERS = Struct("=4q"), Struct("=10q"), Struct("=5q")
+_SIZE = 8 * len(_NAMES)
+_SEQ, _SEQ_AT = Struct("=q"), 8 * _NAMES.index("seq")
+_NO_OTHERS = _OTHERS.pack(*NO_OTHERS[:-1])
 
-_BREAK = re.compile(r"\r\n|\r|\n")
-_QUOTE = " \t>|\"'`\ufeff"
-_TIME = re.compile(
-    r"(?:(?P<date>\d{4}-\d\d-\d\d) )?"
-    r"(?P<sign>-?)(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)\.(?P<fraction>\d{6,9})(?!\S)"
-    r"|(?P<epoch>\d{9,11})\.(?P<part>\d{6,9})(?!\S)",
-    re.ASCII,
-)
-_UNTIMED = re.compile(
-    r"IP6? (?:\(|[0-9a-fA-F:.]{3,39}[.\w-]{0,20} > )|ARP, |(?:[0-9a-f]{1,2}:){5}[0-9a-f]{1,2} > "
-    r"|\S{1,15} +(?:In|Out) +IP6? ",
-    re.ASCII,
-)
-_COUNTED = re.compile(r"\d{1,8}  ", re.ASCII)  # --number
-_HEADER = re.compile(r"tcpdump: |listening on \S+, |reading from file ")
-_PROMPT = re.compile(r"[$#%]\s*(?:sudo\s+)?tcpdump\b")
-
-_ADDRESS = r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}"
-_ENDS = re.compile(
-    rf"(?<!\S)(?P<src>{_ADDRESS})\.(?P<sport>[\w-]{{1,32}}) > (?P<dst>{_ADDRESS})\.(?P<dport>[\w-]{{1,32}}): ", re.ASCII
-)
-_DOTTED = re.compile(_ADDRESS, re.ASCII)
-_IPV4 = re.compile(r"(?<!\S)(?:IP|ethertype IPv4)(?!\S)")
-_PACKET = re.compile(r"\S{1,300} > \S{1,300}: \S")  # any protocol's
-_IP_ID = re.compile(r"\bid (\d{1,5}),", re.ASCII)
-
-_CHECKSUM = r"(?:, cksum 0x[0-9a-f]{1,4} \([^)]{0,40}\))?"
-_NEW = re.compile(
-    rf"Flags \[(?P<flags>[A-Za-z.]{{1,12}})\]{_CHECKSUM}"
-    r"(?:, seq (?P<seq>\d{1,10})(?::(?P<end>\d{1,10}))?)?(?:, ack (?P<ack>\d{1,10}))?, win (?P<window>\d{1,5})"
-    r"(?:, urg \d{1,5})?(?:, options \[(?P<options>.*?)\])?, length (?P<length>\d{1,9})(?!\d)",
-    re.ASCII,
-)
-_OLD = re.compile(
-    rf"(?P<flags>[SFPRWEU.]{{1,8}}){_CHECKSUM},?"
-    r"(?: (?P<seq>\d{1,10}):(?P<end>\d{1,10})\((?P<length>\d{1,9})\))?(?: ack (?P<ack>\d{1,10}))?"
-    r" win (?P<window>\d{1,5})(?: urg \d{1,5})?(?: <(?P<options>[^>]*)>)?(?!\d| <)",
-    re.ASCII,
-)
-_BEGINS_NEW = re.compile(r"Fl?a?g?s?$|Flags (?:$|\[)")
-_BEGINS_OLD = re.compile(r"[SFPRWEU.]{1,8}(?:$|,? (?:\d+$|\d+:\d|a?c?k?$|ack \d|w?i?n?$|win \d))", re.ASCII)
-_OLD_BITS = {"S": SYN, "F": FIN, "P": PSH, "R": RST, "W": CWR, "E": ECE, "U": URG, ".": 0}
-_OPTION = re.compile(
-    r"mss (?P<mss>\d{1,5})|(?P<sack_permitted>sackOK)|wscale (?P<wscale>\d{1,3})|(?P<sack>sack \d.*|sack sack .*)"
-    r"|(?:TS val|timestamp) (?P<tsval>\d{1,10}) (?:ecr )?(?P<tsecr>\d{1,10})",
-    re.ASCII,
-)
-_MOST = {
-    **dict.fromkeys(("seq", "end", "ack", "tsval", "tsecr"), _MOD - 1),
-    **dict.fromkeys(("window", "mss", "sport", "dport"), 0xFFFF),
-    "wscale": 0xFF,
-}
+_Blocks = tuple[tuple[int, int], ...]
 
 
 @dataclass(slots=True)
-class _Line:
-    """A packet's line: its number, the time column's match, and what follows it."""
+class _Rows:
+    """The segments so far: _NAMES of one after another."""
 
-    number: int
-    time: re.Match[str] | None
-    text: str
+    numbers: bytearray = field(default_factory=bytearray)
+    blocks: dict[int, _Blocks] = field(default_factory=dict)  # row → of SACK
+    ipv6: dict[bytes, int] = field(default_factory=dict)
+    options_shown: bool = False
+
+    def __len__(self) -> int:
+        return len(self.numbers) // _SIZE
+
+    def key(self, address: int | bytes) -> int:
+        """The key of an address."""
+        return address if isinstance(address, int) else (1 << 32) + self.ipv6.setdefault(address, len(self.ipv6))
 
 
 @dataclass(slots=True)
-class _Connection:
-    """What tcpdump remembers of a connection, and what was seen of it; pairs are by sender.
+class _Stream:
+    """One end's sequence numbers.
 
     Attributes:
-        relative: whether its numbers are relative; None until a packet tells.
-        known: whether a packet with ACK was seen.
         base: what 0 stands for.
-        following: the next sequence number.
+        following: the next one.
         acked: what the other end acknowledged last.
         waiting: rows whose sequence number was not printed and is not known yet.
     """
 
+    base: int | None = None
+    following: int | None = None
+    acked: int | None = None
+    waiting: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Connection:
+    """What tcpdump remembers of a connection.
+
+    Attributes:
+        relative: whether its numbers are relative; None until a packet tells.
+        known: whether a packet with ACK was seen.
+    """
+
     relative: bool | None = None
     known: bool = False
-    base: list[int | None] = field(default_factory=lambda: [None, None])
-    following: list[int | None] = field(default_factory=lambda: [None, None])
-    acked: list[int | None] = field(default_factory=lambda: [None, None])
-    waiting: tuple[list[dict[str, int]], list[dict[str, int]]] = field(default_factory=lambda: ([], []))
 
-    def take(self, sender: int, row: dict[str, int], seq: int | None, ack: int | None) -> None:
-        """Set the row's numbers from the printed ones."""
-        flags = row["flags"]
-        if ack is not None:
-            seq, ack = self._absolute(sender, flags, seq, ack)
-            row["ack"] = ack
-            self.acked[1 - sender] = ack
-            self._settle(1 - sender, ack)
+
+@dataclass(slots=True)
+class _Sender:
+    """One end of a connection, sending to the other.
+
+    Attributes:
+        connection: the connection.
+        ends: addresses' keys and ports, packed.
+        own: what it sends.
+        other: what it acknowledges.
+    """
+
+    connection: _Connection
+    ends: bytes
+    own: _Stream
+    other: _Stream
+
+    def send(self, rows: _Rows, frame: int, printed: Printed) -> None:
+        """Add a segment to the rows."""
+        _, flags, seq, ack, window, length, ip_id, tsval, tsecr, options = printed
+        own, shown = self.own, seq is not None
+        if ack is not None and flags & ACK:
+            seq, ack = self._absolute(rows, flags, seq, ack)
+            self.other.acked = ack
+            if self.other.waiting:
+                _settle(rows, self.other, ack)
         if seq is None:
-            seq = self.following[sender]
-            seq = self.acked[sender] if seq is None else seq
+            seq = own.acked if own.following is None else own.following
             if seq is None:
-                self.waiting[sender].append(row)
-                return
+                own.waiting.append(len(rows))
         else:
-            end = (seq + row["length"] + bool(flags & SYN) + bool(flags & FIN)) % _MOD
-            before = self.following[sender]
-            if before is None or flags & SYN or (not flags & RST and _signed(end - before) > 0):
-                self.following[sender] = end
-        row["seq"] = seq
-        self._settle(sender, seq)
+            end = (seq + length + bool(flags & SYN) + bool(flags & FIN)) % _MOD
+            if own.following is None or flags & SYN or (not flags & RST and _signed(end - own.following) > 0):
+                own.following = end
+        if seq is not None and own.waiting:
+            _settle(rows, own, seq)
+        others = _NO_OTHERS
+        if options is not None:
+            rows.options_shown = True
+            if options is not NO_OTHERS:
+                others = _OTHERS.pack(*options[:-1])
+                if options.blocks:
+                    rows.blocks[len(rows)] = self._absolute_blocks(options.blocks, ack, flags)
+        rows.numbers += (
+            self.ends
+            + _NUMBERS.pack(frame, seq or 0, shown, ack or 0, flags, window, length, ip_id, tsval, tsecr)
+            + others
+        )
 
-    def _absolute(self, sender: int, flags: int, seq: int | None, ack: int) -> tuple[int | None, int]:
-        if not self.known or flags & SYN:
-            self.known = True
-            self.relative = None
-            self.base[sender] = self.following[sender] if seq is None else seq
-            self.base[1 - sender] = (ack - 1) % _MOD
+    def _absolute(self, rows: _Rows, flags: int, seq: int | None, ack: int) -> tuple[int | None, int]:
+        connection, own, other = self.connection, self.own, self.other
+        if not connection.known or flags & SYN:
+            connection.known = True
+            connection.relative = None
+            own.base = own.following if seq is None else seq
+            other.base = (ack - 1) % _MOD
             return seq, ack
-        if self.relative is None:
-            self.relative = self._looks_relative(sender, seq, ack)
-            if self.relative:
-                for side in (0, 1):
-                    self._settle(side, self.base[side] or 0)
-        if not self.relative:
+        if connection.relative is None:
+            connection.relative = _look_relative((own, seq), (other, ack))
+            if connection.relative:
+                for stream in (own, other):
+                    _settle(rows, stream, stream.base or 0)
+        if not connection.relative:
             return seq, ack
-        seq = None if seq is None else (seq + (self.base[sender] or 0)) % _MOD
-        return seq, (ack + (self.base[1 - sender] or 0)) % _MOD
+        return None if seq is None else (seq + (own.base or 0)) % _MOD, (ack + (other.base or 0)) % _MOD
 
-    def _looks_relative(self, sender: int, seq: int | None, ack: int) -> bool:
-        """Whether the numbers lie nearer to what is expected next as relative ones, or as they are."""
-        for number, side in ((ack, 1 - sender), (seq, sender)):
-            base = self.base[side]
-            if number is not None and base is not None:
-                following = self.following[side]
-                off = number - (base + 1 if following is None else following)
-                if_relative, as_it_is = abs(_signed(off + base)), abs(_signed(off))
-                if if_relative != as_it_is:
-                    return if_relative < as_it_is
-        return ack < _SMALL
+    def _absolute_blocks(self, blocks: _Blocks, ack: int | None, flags: int) -> _Blocks:
+        """SACK blocks, which are relative even where tcpdump prints the packet's other numbers as they are."""
+        relative, base = self.connection.relative, self.other.base or 0
+        if ack is None or not flags & ACK:
+            return blocks
+        if relative is None:
+            off = blocks[0][0] - ack
+            relative = abs(_signed(off + base)) < abs(_signed(off))
+        return tuple(((left + base) % _MOD, (right + base) % _MOD) for left, right in blocks) if relative else blocks
 
-    def _settle(self, sender: int, seq: int) -> None:
-        for row in self.waiting[sender]:
-            row["seq"] = seq
-        self.waiting[sender].clear()
+
+def _look_relative(*told: tuple[_Stream, int | None]) -> bool:
+    """Whether one of the numbers lies nearer to what is expected next as a relative one, or as it is."""
+    if_relative, as_it_is = [_MOD], [_MOD]
+    for stream, number in told:
+        if number is not None and stream.base:
+            off = number - (stream.base + 1 if stream.following is None else stream.following)
+            if_relative.append(abs(_signed(off + stream.base)))
+            as_it_is.append(abs(_signed(off)))
+    if min(if_relative) == min(as_it_is):
+        return all(number is None or number < _SMALL for _, number in told)
+    return min(if_relative) < min(as_it_is)
+
+
+def _settle(rows: _Rows, stream: _Stream, seq: int) -> None:
+    for row in stream.waiting:
+        _SEQ.pack_into(rows.numbers, row * _SIZE + _SEQ_AT, seq)
+    stream.waiting.clear()
 
 
 def _signed(difference: int) -> int:
@@ -209,11 +187,80 @@ def _signed(difference: int) -> int:
     return (difference + (1 << 31)) % _MOD - (1 << 31)
 
 
+class _Clock:
+    """The time column → nanoseconds since the epoch, for one run of tcpdump after another.
+
+    A packet without a time is as late as the one before it.
+    """
+
+    def __init__(self) -> None:
+        self._kinds: list[TimeKind | None] = []
+        self._times: list[int] = []  # as printed, and where settled, since the epoch
+        self._settled = 0
+        self._elapsed: bool | None = None
+        self._day = 0
+        self._last: int | None = None
+
+    def add(self, kind: TimeKind | None, time: int) -> None:
+        """The time of one more packet."""
+        self._kinds.append(kind)
+        self._times.append(time)
+
+    def new_run(self, elapsed: bool | None) -> None:
+        """Tcpdump was started again; *elapsed* as in `Start`."""
+        self._settle()
+        self._elapsed = self._elapsed if elapsed is None else elapsed
+
+    def times(self) -> list[int]:
+        """All of them, in order."""
+        self._settle()
+        return self._times
+
+    def _settle(self) -> None:
+        """Say what the times of a run were."""
+        run = range(self._settled, len(self._times))
+        if not run:
+            return
+        self._settled = len(self._times)
+        told = self._kinds[run.start :]
+        places = [place for place, kind in enumerate(told, run.start) if kind is not None and kind is not TimeKind.AT]
+        printed = [self._times[place] for place in places]
+        if TimeKind.STEP in told or (len(places) > 1 and printed[0] == 0):
+            self._since_before(places, printed)
+        else:
+            self._of_day(places, printed)
+        self._elapsed = None
+        for place, kind in enumerate(told, run.start):
+            if kind is None and place:
+                self._times[place] = self._times[place - 1]
+
+    def _since_before(self, places: list[int], printed: list[int]) -> None:
+        """-ttt or -ttttt."""
+        elapsed = _never_fall(printed) if self._elapsed is None else self._elapsed
+        total = before = self._last or 0
+        for place, time in zip(places, printed, strict=True):
+            from_first = elapsed and self._kinds[place] is not TimeKind.STEP
+            total = max(-_LATEST, min((before if from_first else total) + time, _LATEST))
+            self._times[place] = total
+        self._last = total
+
+    def _of_day(self, places: list[int], printed: list[int]) -> None:
+        for place, time in zip(places, printed, strict=True):
+            now = time + self._day
+            if self._last is not None and self._last - now > _HALF_DAY:
+                self._day += 2 * _HALF_DAY * max(1, (self._last - now + _HALF_DAY) // (2 * _HALF_DAY))
+                now = time + self._day
+            self._last = self._times[place] = min(now, _LATEST)
+
+
+def _never_fall(times: list[int]) -> bool:
+    """Whether these are times since the first packet: those rise, but for a few; times since the one before do not."""
+    return 8 * sum(a > b for a, b in pairwise(times)) < len(times)
+
+
 def is_listing(data: bytes) -> bool:
     """Whether it is text with a line as tcpdump prints them."""
-    if b"\0" in data[:_HEAD]:
-        return False
-    return any(_HEADER.match(line) or _packet_line(number, line) for number, line in _lines(data))
+    return next(read_lines(data), None) is not None
 
 
 def read_listing(data: bytes, name: str) -> Capture:
@@ -222,236 +269,51 @@ def read_listing(data: bytes, name: str) -> Capture:
     Raises:
         HarnessError: no line is tcpdump's.
     """
-    if not is_listing(data):
+    rows, clock, frames = _Rows(), _Clock(), 0
+    senders: dict[Ends, _Sender] = {}
+    damage = line = None
+    for line in read_lines(data):
+        if isinstance(line, Start):
+            clock.new_run(line.elapsed)
+            senders.clear()
+            if line.truncated and damage is None:
+                damage = f"line {line.line}: the file that tcpdump read is cut off"
+            continue
+        number, kind, time, printed, cut = line
+        frames += 1
+        clock.add(kind, time)
+        if printed is not None:
+            sender = senders.get(printed.ends) or _meet(senders, rows, printed.ends)
+            sender.send(rows, frames, printed)
+        elif cut and damage is None:
+            damage = f"line {number} is cut off"
+    if line is None:
         raise HarnessError(f"{name}: no line of it is a packet as tcpdump prints it")
-    return _Reader().read(data)
+    return Capture("tcpdump text", (), frames, frames - len(rows), damage, _segments(rows, clock.times()))
 
 
-def _lines(data: bytes) -> Iterator[tuple[int, str]]:
-    """The lines with their numbers, bounded, without quote marks and indentation."""
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")
-    at, number = 0, 0
-    while at < len(text):
-        number += 1
-        found = _BREAK.search(text, at)
-        stop, following = (found.start(), found.end()) if found else (len(text), len(text))
-        if stop > at:
-            line = text[at : min(stop, at + _LONGEST)].replace("\t", " ").replace("\xa0", " ")
-            yield number, line.lstrip(_QUOTE).rstrip().rstrip("\"'`")
-        at = following
+def _meet(senders: dict[Ends, _Sender], rows: _Rows, ends: Ends) -> _Sender:
+    """A connection's first segment: its sender, and the other end, are known from now on."""
+    source, target = (rows.key(ends.src), ends.sport), (rows.key(ends.dst), ends.dport)
+    connection, one, two = _Connection(), _Stream(), _Stream()
+    if source == target:
+        two = one
+    senders[Ends(ends.dst, ends.dport, ends.src, ends.sport)] = _Sender(
+        connection, _ENDS.pack(*target, *source), two, one
+    )
+    sender = senders[ends] = _Sender(connection, _ENDS.pack(*source, *target), one, two)
+    return sender
 
 
-def _packet_line(number: int, line: str) -> _Line | None:
-    counted = _COUNTED.match(line)
-    if counted:
-        line = line[counted.end() :].lstrip()
-    time = _TIME.match(line)
-    if time:
-        return _Line(number, time, line[time.end() :].strip())
-    return _Line(number, None, line) if _UNTIMED.match(line) else None
-
-
-class _Clock:
-    """The time column → nanoseconds since the epoch, for one run of tcpdump after another."""
-
-    def __init__(self) -> None:
-        self._times: list[int] = []
-        self._run: list[tuple[int, int]] = []  # place in _times, time of day
-        self._day = 0
-        self._last: int | None = None
-
-    def add(self, found: re.Match[str] | None) -> None:
-        """The time of one more segment."""
-        self._times.append(self._now(found) if found else 0)
-
-    def _now(self, found: re.Match[str]) -> int:
-        latest = self._times[-1] if self._times else 0
-        if found["epoch"]:
-            return min(int(found["epoch"]) * _SECOND + int(found["part"].ljust(9, "0")), _LATEST)
-        fraction = int(found["fraction"].ljust(9, "0"))
-        if found["date"]:
-            text = f"{found['date']} {found['hour']}:{found['minute']}:{found['second']}"
-            try:
-                moment = datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
-            except ValueError:
-                return latest
-            return max(-_LATEST, min(int(moment.timestamp()) * _SECOND + fraction, _LATEST))
-        seconds = (int(found["hour"]) * 60 + int(found["minute"])) * 60 + int(found["second"])
-        time = (seconds * _SECOND + fraction) * (-1 if found["sign"] else 1)
-        self._run.append((len(self._times), time))
-        return time
-
-    def new_run(self) -> None:
-        """Tcpdump was started again: settle what the times of day of the run before were."""
-        run, self._run = self._run, []
-        if not run:
-            return
-        times = [time for _, time in run]
-        if times[0] == 0 and len(times) > 1:  # -ttt or -ttttt
-            rising = len(times) > _SURELY_RISING and all(a <= b for a, b in pairwise(times))
-            total = self._last or 0
-            for place, time in run:
-                total = time if rising else max(-_LATEST, min(total + time, _LATEST))
-                self._times[place] = total
-            self._last = total
-            return
-        for place, time in run:
-            now = time + self._day
-            if self._last is not None and self._last - now > _HALF_DAY:
-                self._day += 2 * _HALF_DAY * max(1, (self._last - now + _HALF_DAY) // (2 * _HALF_DAY))
-                now = time + self._day
-            self._last = self._times[place] = min(now, _LATEST)
-
-    def times(self) -> list[int]:
-        """All of them, in order."""
-        self.new_run()
-        return self._times
-
-
-class _Reader:
-    """A listing on its way to segments."""
-
-    def __init__(self) -> None:
-        self._rows: list[dict[str, int]] = []
-        self._places: list[int] = []
-        self._frames = 0
-        self._clock = _Clock()
-        self._timed = False
-        self._options_shown = False
-        self._damage: str | None = None
-        self._connections: dict[tuple[tuple[int, int], tuple[int, int]], _Connection] = {}
-
-    def read(self, data: bytes) -> Capture:
-        header: _Line | None = None  # of -v, whose second line is awaited
-        for number, line in _lines(data):
-            if not line:
-                continue
-            packet = _packet_line(number, line)
-            if packet and not packet.time and self._timed and line.startswith(("IP (", "IP6 (")):
-                packet = None  # what an ICMP error quotes
-            if packet is None:
-                if header is not None and _DOTTED.match(line):
-                    self._packet(line, header)
-                    header = None
-                elif _HEADER.match(line) or _PROMPT.search(line):
-                    self._new_run()
-                continue
-            self._cut(header)
-            self._frames += 1
-            self._clock.add(packet.time)
-            self._timed = packet.time is not None
-            header = None
-            if not _ENDS.search(packet.text) and "(tos 0x" in packet.text and packet.text.endswith((")", "!")):
-                header = packet
-            else:
-                self._packet(packet.text, packet)
-        self._cut(header)
-        times = self._clock.times()
-        for row in self._rows:
-            row["time"] = times[row["frame"] - 1]
-        return Capture(
-            "tcpdump text",
-            (),
-            self._frames,
-            self._frames - len(self._rows),
-            self._damage,
-            from_rows(self._rows, options_shown=self._options_shown),
-        )
-
-    def _new_run(self) -> None:
-        self._clock.new_run()
-        self._connections.clear()
-        self._timed = False
-
-    def _cut(self, line: _Line | None) -> None:
-        if line is not None and self._damage is None:
-            self._damage = f"line {line.number} is cut off"
-
-    def _packet(self, text: str, head: _Line) -> None:
-        """Take a packet: *text* has the addresses; *head* is the same line, or the one before (-v)."""
-        ends = _ENDS.search(text)
-        before = text[: ends.start()] if ends else text
-        two_lines = text is not head.text
-        if not two_lines and not (_IPV4.search(before) or (ends and not before)):
-            if head.text in {"", "I"}:
-                self._cut(head)
-            return
-        if ends is None:
-            after = _IPV4.split(before)[-1]
-            if "(0x0800), length" in after:
-                after = after.partition(": ")[2]
-            if not _PACKET.search(after):
-                self._cut(head)
-            return
-        if _DOTTED.search(before):
-            return  # a packet within a packet
-        told = text[ends.end() :]
-        found = _NEW.match(told) or _OLD.match(told)
-        if found is None:
-            if _BEGINS_NEW.match(told) or _BEGINS_OLD.match(told):
-                self._cut(head)
-            return
-        self._segment(ends, found, head)
-
-    def _segment(self, ends: re.Match[str], found: re.Match[str], head: _Line) -> None:
-        told = {name: int(found[name]) for name in ("seq", "end", "ack", "window", "length") if found[name]}
-        ports = {name: _port(ends[name]) for name in ("sport", "dport")}
-        row = {"frame": self._frames, **ports, "window": told["window"], **_options(found["options"] or "")}
-        if any(value < 0 for value in ports.values()) or any(
-            (row | told).get(name, 0) > most for name, most in _MOST.items()
-        ):
-            return
-        try:
-            row |= {name: address_key(ends[name]) for name in ("src", "dst")}
-            row["flags"] = _flags(found)
-        except ValueError:
-            return
-        seq, ack = told.get("seq"), told.get("ack") if row["flags"] & ACK else None
-        row["length"] = told.get("length", 0)
-        row["seq_shown"] = int(seq is not None)  # tcpdump prints none for an empty segment without SYN, FIN and RST
-        if seq is not None and (told.get("end", seq) - seq) % _MOD != row["length"]:
-            self._cut(head)
-            return
-        ip_id = _IP_ID.search(head.text) if "(tos 0x" in head.text else None
-        row["ip_id"] = int(ip_id[1]) if ip_id and int(ip_id[1]) <= _MOST["window"] else ABSENT
-        self._options_shown |= found["options"] is not None
-        src, dst = (row["src"], row["sport"]), (row["dst"], row["dport"])
-        connection = self._connections.setdefault((min(src, dst), max(src, dst)), _Connection())
-        connection.take(int(src > dst), row, seq, ack)
-        self._rows.append(row)
-
-
-def _port(text: str) -> int:
-    if text.isdigit():
-        return int(text)
-    return _SERVICES.get(text, ABSENT)
-
-
-def _flags(found: re.Match[str]) -> int:
-    """The control bits.
-
-    Raises:
-        ValueError: a letter that tcpdump does not print.
-    """
-    if found.re is _NEW:
-        return from_letters(found["flags"])
-    bits = ACK if found["ack"] else 0  # tcpdump 3: "." says that there is none of S, F, R and P
-    for letter in found["flags"]:
-        bits |= _OLD_BITS[letter]
-    return bits
-
-
-def _options(text: str) -> dict[str, int]:
-    options: dict[str, int] = {}
-    for word in text.split(","):
-        found = _OPTION.fullmatch(word.strip())
-        if found:
-            options |= {
-                name: int(value) if value.isdigit() else 1
-                for name, value in found.groupdict().items()
-                if value is not None
-            }
-    return options
+def _segments(rows: _Rows, times: list[int]) -> Segments:
+    """The columns."""
+    table = np.frombuffer(bytes(rows.numbers), np.int64).reshape(-1, len(_NAMES))
+    told = {name: table[:, place] for place, name in enumerate(_NAMES)}
+    told["time"] = np.array(times, np.int64)[told["frame"] - 1]
+    blank = from_rows([{}], options_shown=rows.options_shown)
+    columns: dict[str, Any] = {}
+    for name in COLUMNS:
+        default = getattr(blank, name)
+        columns[name] = told[name].astype(default.dtype) if name in told else np.repeat(default, len(rows))
+    blocks = rows.blocks
+    return replace(blank, **columns, ipv6=tuple(rows.ipv6), sack_blocks=lambda row: blocks.get(int(row), ()))

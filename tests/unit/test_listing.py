@@ -216,7 +216,7 @@ def test_sack_blocks() -> None:
         "12:00:00.000000 ARP, Request who-has 10.0.0.1 tell 10.0.0.2, length 28",
         "12:00:00.000000 IP 10.0.0.1.53 > 10.0.0.2.5353: UDP, length 4",
         "12:00:00.000000 IP 10.0.0.1 > 10.0.0.2: ICMP 10.0.0.2 tcp port 22 unreachable, length 68",
-        "12:00:00.000000 IP6 fe80::1.22 > fe80::2.1000: Flags [S], seq 1, win 1, length 0",
+        "12:00:00.000000 IP6 fe80::1.22 > fe80::2.1000: UDP, length 1",
         "12:00:00.000000 IP 10.0.0.1.no-such-name > 10.0.0.2.22: Flags [S], seq 1, win 1, length 0",
         "12:00:00.000000 IP host.example.ssh > 10.0.0.2.22: Flags [S], seq 1, win 1, length 0",
         "12:00:00.000000 IP 10.0.0.999.22 > 10.0.0.2.22: Flags [S], seq 1, win 1, length 0",
