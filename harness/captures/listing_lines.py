@@ -97,7 +97,7 @@ class _Times:
         moment = self._known.get(head)
         if moment and tail[6:7] == " " and tail[:6].isdecimal():
             return moment[0], moment[1] + int(tail[:6]) * 1000, tail[7:]
-        found = _TIME.match(line)
+        found = _TIME.match(line) if line[0] in "-0123456789" else None
         if found is None:
             return None
         text, fraction = line[found.end() :], found["fraction"]
@@ -241,7 +241,7 @@ def _lines(data: bytes) -> Iterator[str]:
 
 def _without_time(line: str) -> str | None:
     """A packet's text in a line without a time (-t)."""
-    found = _UNTIMED.match(line)
+    found = _UNTIMED.match(line) if " " in line else None
     return line[found.end() :] if found else None
 
 

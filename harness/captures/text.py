@@ -114,14 +114,15 @@ class _Sender:
                 _settle(rows, self.other, ack)
         if seq is None:
             seq = own.acked if own.following is None else own.following
-            if seq is None:
-                own.waiting.append(len(rows))
+        if seq is None:
+            own.waiting.append(len(rows))
         else:
             end = (seq + length + bool(flags & SYN) + bool(flags & FIN)) % _MOD
-            if own.following is None or flags & SYN or (not flags & RST and _signed(end - own.following) > 0):
-                own.following = end
-        if seq is not None and own.waiting:
-            _settle(rows, own, seq)
+            first = own.following is None or flags & SYN
+            if (shown or length) and (first or (not flags & RST and _signed(end - (own.following or 0)) > 0)):
+                own.following = end  # tcpdump 4.0 does not show where data begin
+            if own.waiting:
+                _settle(rows, own, seq)
         others = _NO_OTHERS
         if options is not None:
             rows.options_shown = True
@@ -225,7 +226,7 @@ class _Clock:
         told = self._kinds[run.start :]
         places = [place for place, kind in enumerate(told, run.start) if kind is not None and kind is not TimeKind.AT]
         printed = [self._times[place] for place in places]
-        if TimeKind.STEP in told or (len(places) > 1 and printed[0] == 0):
+        if self._elapsed is not None or TimeKind.STEP in told or (len(places) > 1 and printed[0] == 0):
             self._since_before(places, printed)
         else:
             self._of_day(places, printed)
@@ -307,7 +308,7 @@ def _meet(senders: dict[Ends, _Sender], rows: _Rows, ends: Ends) -> _Sender:
 
 def _segments(rows: _Rows, times: list[int]) -> Segments:
     """The columns."""
-    table = np.frombuffer(bytes(rows.numbers), np.int64).reshape(-1, len(_NAMES))
+    table = np.frombuffer(rows.numbers, np.int64).reshape(-1, len(_NAMES))
     told = {name: table[:, place] for place, name in enumerate(_NAMES)}
     told["time"] = np.array(times, np.int64)[told["frame"] - 1]
     blank = from_rows([{}], options_shown=rows.options_shown)
