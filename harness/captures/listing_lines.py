@@ -82,7 +82,7 @@ _BEGUN = re.compile(r"tcpdump: |listening on \S+, |reading from file ")
 _COMMAND = re.compile(r"[$#%>]\s*(?:[\w/.=@:-]{1,80}\s+){0,6}(?:[\w/.-]{0,80}/)?(?:tcp|win)dump(?!\S)(?P<switches>.*)")
 _ELAPSED = re.compile(r"\s-[A-Za-su-z#]{0,20}(ttt(?:tt)?)(?!t)")
 _NO_PIECE = re.compile(r"0x[0-9a-f]{4}:|(?:\^C)?\d{1,12} packets? (?:captured|received|dropped)")
-_OLD_GOES_ON = re.compile(r"\d{1,4}(?: [<(\[]|$)|<|urg \d")  # after tcpdump 3's "win 58"
+_GOES_ON = re.compile(r"\d{1,4}(?: [<(\[]|:|$)|<|urg \d")  # after "win 58" or "length 2"
 
 
 class _Times:
@@ -132,36 +132,48 @@ def _moment(found: re.Match[str]) -> tuple[TimeKind, int] | None:
 
 
 class _Waiting:
-    """A packet whose text may go on in the next line."""
+    """A packet whose text may go on in the next line.
 
-    def __init__(self, packet: Packet, text: str, told: Printed | No) -> None:
+    If it stands behind quote marks, the lines that it goes on in do so as well, or all do not.
+    """
+
+    def __init__(self, packet: Packet, text: str, told: Printed | No, marks: str) -> None:
         self._packet = packet
         self._text = text
         self._told = told
-        self._squeezed = ""
+        self._marks = (marks, "") if marks else ("",)
+        self._squeezed = [""] * len(self._marks)
         self._pieces = 1
 
-    def add(self, piece: str, texts: Texts) -> Packet | None:
+    def add(self, line: str, texts: Texts) -> Packet | None:
         """Take one more line; the packet, if that settles it."""
         self._pieces += 1
+        pieces = [_unquoted(line, marks) for marks in self._marks]
         if isinstance(self._told, Printed):
-            if not _OLD_GOES_ON.match(piece):
+            if not _GOES_ON.match(pieces[0]):
                 return self.end()
-            if piece.startswith("<"):
+            if pieces[0].startswith("<"):
                 self._told = No.CUT
         if self._told is No.HALF:
-            self._text += " " + piece
-            self._told = texts.read(self._text)
-            if self._told is No.OTHER or isinstance(self._told, Printed):
+            self._text += " " + pieces[0]
+            if self._settles(texts.read(self._text)):
                 return self.end()
-            self._squeezed = squeezed(self._text)
-        else:
-            self._squeezed = (self._squeezed or squeezed(self._text)) + squeezed(piece)
-        told = texts.read_squeezed(self._squeezed)
+            self._told = No.CUT
+            pieces = [""] * len(pieces)
+        begun = squeezed(self._text)
+        self._squeezed = [(old or begun) + squeezed(piece) for old, piece in zip(self._squeezed, pieces, strict=True)]
+        told = [texts.read_squeezed(text) for text in self._squeezed]
+        if self._settles(
+            next((one for one in told if isinstance(one, Printed)), No.OTHER if No.OTHER in told else No.OPEN)
+        ):
+            return self.end()
+        return self.end() if self._pieces == _PIECES or len(self._squeezed[0]) > _LONGEST else None
+
+    def _settles(self, told: Printed | No) -> bool:
         if told is No.OTHER or isinstance(told, Printed):
             self._told = told
-            return self.end()
-        return self.end() if self._pieces == _PIECES or len(self._squeezed) > _LONGEST else None
+            return True
+        return False
 
     def end(self) -> Packet:
         """The packet as far as it goes."""
@@ -173,7 +185,7 @@ def read_lines(data: bytes) -> Iterator[Packet | Start]:
     """The packets of a listing in order, and where tcpdump was started; nothing if it is no listing."""
     texts, times = Texts(), _Times()
     waiting: _Waiting | None = None
-    timed, margin, marks = False, -1, ""
+    timed, margin = False, -1
     for number, whole in enumerate(_lines(data), 1):
         line = whole[:_LONGEST].lstrip(_QUOTE).rstrip(_END)
         if not line:
@@ -195,9 +207,7 @@ def read_lines(data: bytes) -> Iterator[Packet | Start]:
                 elapsed = _ELAPSED.search(command["switches"]) if command else None
                 yield Start(number, elapsed[1] == "ttttt" if elapsed else None, "truncated dump file" in line)
             elif waiting:
-                packet = (
-                    waiting.end() if _NO_PIECE.match(line) else waiting.add(_unquoted(whole[:_LONGEST], marks), texts)
-                )
+                packet = waiting.end() if _NO_PIECE.match(line) else waiting.add(whole[:_LONGEST], texts)
                 if packet:
                     yield packet
                     waiting = None
@@ -209,17 +219,24 @@ def read_lines(data: bytes) -> Iterator[Packet | Start]:
         text = text.lstrip()
         told = texts.read(text)
         kind, time, _ = stamp or (None, 0, "")
-        if isinstance(told, Printed) and (told.options is not None or " win " not in text[-11:]):
+        if isinstance(told, Printed) and not _may_go_on(told, text):
             yield Packet(number, kind, time, told, False)
         elif told is No.OTHER:
             yield Packet(number, kind, time, None, False)
         else:
             if told is No.CUT and whole.endswith(": "):
                 told = No.OPEN  # tcpdump has no more to say of some packets
-            waiting = _Waiting(Packet(number, kind, time, None, False), text, told)
             marks = whole[: whole.index(line[0])].replace(" ", "")
+            waiting = _Waiting(Packet(number, kind, time, None, False), text, told, marks)
     if waiting:
         yield waiting.end()
+
+
+def _may_go_on(told: Printed, text: str) -> bool:
+    """Whether a whole text may be longer: tcpdump 3's without options, or 4.0's, whose length nothing confirms."""
+    if told.options is None and " win " in text[-11:]:
+        return True
+    return told.seq is None and told.length > 0 and text[-1:].isdecimal()
 
 
 def _lines(data: bytes) -> Iterator[str]:

@@ -156,7 +156,7 @@ _WHOLE = re.compile(r"(?<!\S)\S{1,300} > \S{1,300}: +\S")
 _LINK = re.compile(rf"{MAC}|(?:\S{{1,15}} +)?(?:In|Out|B|M|P) ")
 _EXTENDED = re.compile(r": (?:(?:HBH|DSTOPT|frag|RT6|srcrt|AH)(?:\W|$)|\w{1,5}$)")
 _BEGINS_NEW = re.compile(r"Fl?a?g?s?$|Flags (?:$|\[)")
-_BEGINS_OLD = re.compile(r"[SFPRWE.]{1,6}(?:$|,? (?:\d+$|\d+:\d|a?c?k?$|ack \d|w?i?n?$|win \d))", re.ASCII)
+_BEGINS_OLD = re.compile(r"[SFPRWE.]{1,6}(?:$|,? (?:\d+:?$|\d+:\d|a?c?k?$|ack \d|w?i?n?$|win \d))", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
