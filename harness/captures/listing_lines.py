@@ -82,6 +82,7 @@ _BEGUN = re.compile(r"tcpdump: |listening on \S+, |reading from file ")
 _COMMAND = re.compile(r"[$#%>]\s*(?:[\w/.=@:-]{1,80}\s+){0,6}(?:[\w/.-]{0,80}/)?(?:tcp|win)dump(?!\S)(?P<switches>.*)")
 _ELAPSED = re.compile(r"\s-[A-Za-su-z#]{0,20}(ttt(?:tt)?)(?!t)")
 _NO_PIECE = re.compile(r"0x[0-9a-f]{4}:|(?:\^C)?\d{1,12} packets? (?:captured|received|dropped)")
+_ENDS_IN_WINDOW = re.compile(r"win ?\d{1,5}$", re.ASCII)
 _GOES_ON = re.compile(r"\d{1,4}(?: [<(\[]|:|$)|<|urg \d")  # after "win 58" or "length 2"
 
 
@@ -156,29 +157,33 @@ class _Waiting:
                 self._told = No.CUT
         if self._told is No.HALF:
             self._text += " " + pieces[0]
-            if self._settles(texts.read(self._text)):
+            self._told = told = texts.read(self._text)
+            if told is No.OTHER or (isinstance(told, Printed) and not _may_go_on(told, self._text)):
                 return self.end()
-            self._told = No.CUT
             pieces = [""] * len(pieces)
         begun = squeezed(self._text)
         self._squeezed = [(old or begun) + squeezed(piece) for old, piece in zip(self._squeezed, pieces, strict=True)]
-        told = [texts.read_squeezed(text) for text in self._squeezed]
-        if self._settles(
-            next((one for one in told if isinstance(one, Printed)), No.OTHER if No.OTHER in told else No.OPEN)
-        ):
-            return self.end()
+        for told, text in sorted(((texts.read_squeezed(text), text) for text in self._squeezed), key=_segments_first):
+            if told is No.OTHER or isinstance(told, Printed):
+                self._told = told
+                return None if isinstance(told, Printed) and _may_go_on(told, text) else self.end()
         return self.end() if self._pieces == _PIECES or len(self._squeezed[0]) > _LONGEST else None
-
-    def _settles(self, told: Printed | No) -> bool:
-        if told is No.OTHER or isinstance(told, Printed):
-            self._told = told
-            return True
-        return False
 
     def end(self) -> Packet:
         """The packet as far as it goes."""
         segment = self._told if isinstance(self._told, Printed) else None
         return self._packet._replace(segment=segment, cut=self._told is No.CUT or self._told is No.HALF)
+
+
+def _segments_first(read: tuple[Printed | No, str]) -> bool:
+    return not isinstance(read[0], Printed)
+
+
+def _may_go_on(told: Printed, text: str) -> bool:
+    """Whether a whole text may be longer: tcpdump 3's without options, or 4.0's, whose length nothing confirms."""
+    if told.options is None and _ENDS_IN_WINDOW.search(text, max(0, len(text) - 11)):
+        return True
+    return told.seq is None and told.length > 0 and text[-1:].isdecimal()
 
 
 def read_lines(data: bytes) -> Iterator[Packet | Start]:
@@ -230,13 +235,6 @@ def read_lines(data: bytes) -> Iterator[Packet | Start]:
             waiting = _Waiting(Packet(number, kind, time, None, False), text, told, marks)
     if waiting:
         yield waiting.end()
-
-
-def _may_go_on(told: Printed, text: str) -> bool:
-    """Whether a whole text may be longer: tcpdump 3's without options, or 4.0's, whose length nothing confirms."""
-    if told.options is None and " win " in text[-11:]:
-        return True
-    return told.seq is None and told.length > 0 and text[-1:].isdecimal()
 
 
 def _lines(data: bytes) -> Iterator[str]:
