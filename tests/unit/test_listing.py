@@ -203,11 +203,105 @@ def test_tcpdump_3() -> None:
     assert (s.segments.tsval[0], s.segments.tsecr[0], s.segments.dport[0]) == (7, 0, 80)
 
 
-def test_sack_blocks() -> None:
-    told = "Flags [.], ack 5, win 1, options [nop,nop,TS val 1 ecr 2,nop,nop,sack 2 {9:12}{20:30}], length 0"
+@pytest.mark.parametrize(
+    ("told", "wanted"),
+    [
+        ("S [tcp sum ok] 5:5(0) win 5840 <mss 1460> (DF) (ttl 64, id 4711, len 60)", (5, "S", 0, 5840, 4711)),
+        (". [bad tcp cksum 1234 (->5678)!] ack 1 win 0 [tos 0x10]  (ttl 64, id 7, len 40)", (0, ".", 0, 0, 7)),
+        ("FP, cksum 0x9a (incorrect (-> 0x5678), 7:9(2) ack 1 win 65535 urg 3", (7, "FP.U", 2, 65535, ABSENT)),
+        ("SWE 9:9(0) win 1 <mss 1460,sackOK,timestamp[|tcp]>", (9, "SEW", 0, 1, ABSENT)),
+        ("P 1:22(21) ack 1 win 46: NBT Session Packet", (1, "P.", 21, 46, ABSENT)),
+    ],
+)
+@pytest.mark.parametrize(
+    "before",
+    [
+        "12:00:00.000000 10.0.0.1.1000 > 10.0.0.2.http: ",
+        "12:00:00.000000 IP 10.0.0.1.1000 > 10.0.0.2.http: ",
+        "12:00:00.000000 0:0:0:0:0:1 0:a:0:0:0:2 ip 74: 10.0.0.1.1000 > 10.0.0.2.http: ",
+        "12:00:00.000000 < 10.0.0.1.1000 > 10.0.0.2.http: ",
+        "000123 IP6 ::1.1000 > ::2.http: ",
+        "1. 000123 IP 10.0.0.1.1000 > 10.0.0.2.http: ",
+    ],
+)
+def test_tcpdump_3_in_all_its_ways(before: str, told: str, wanted: tuple[object, ...]) -> None:
+    capture = read(before + told + "\n")
+    s = capture.segments
+    assert (capture.frames, len(s), capture.damage) == (1, 1, None)
+    got = (s.seq[0], letters(int(s.flags[0])), s.length[0], s.window[0], s.ip_id[0])
+    assert got == wanted
+    assert (s.sport[0], s.dport[0]) == (1000, 80)
+
+
+def test_tcpdump_3_9_with_v_prints_one_line() -> None:
+    s = read(
+        "12:00:00.000000 IP (tos 0xc0, ttl  62, id 58628, offset 0, flags [none], proto: TCP (6), length: 173) "
+        "12.4.4.4.2051 > 12.1.1.1.179: P, cksum 0xcf18 (correct), 3293077573:3293077694(121) ack 3348108582 win 16384 "
+        "<nop,nop,timestamp 383131 890299>: BGP, length: 121\n"
+    ).segments
+    assert (s.seq[0], s.ack[0], s.length[0], s.ip_id[0]) == (3293077573, 3348108582, 121, 58628)
+    assert (s.tsval[0], s.tsecr[0]) == (383131, 890299)
+
+
+def test_tcpdump_3_prints_steps() -> None:
+    told = "S 1:1(0) win 5\n"
+    clocks = ("000000 IP ", "000250 IP ", "3. 000250 IP ", "999999 IP ")
+    s = read("".join(f"{clock}10.0.0.1.1000 > 10.0.0.2.80: {told}" for clock in clocks)).segments
+    assert (np.diff(s.time) // 1000).tolist() == [250, 3_000_250, 999_999]
+
+
+def test_tcpdump_4_0_does_not_say_where_data_begin() -> None:
+    s = read(
+        line(">", "Flags [S], seq 1000000000, win 1, length 0")
+        + line("<", "Flags [S.], seq 2000000000, ack 1000000001, win 1, length 0")
+        + line(">", "Flags [P.], ack 1, win 1, length 202")
+        + line(">", "Flags [F.], seq 203, ack 1, win 1, length 0")
+    ).segments
+    assert s.seq.tolist() == [1000000000, 2000000000, 1000000001, 1000000203]
+    assert s.seq_shown.tolist() == [True, True, False, True]
+    assert s.length.tolist() == [0, 0, 202, 0]
+
+
+@pytest.mark.parametrize("numbers", ["absolute", "relative"])
+def test_sack_blocks(numbers: str) -> None:
+    base = 3_000_000_000 if numbers == "absolute" else 0
+    told = (
+        f"win 1, options [nop,nop,TS val 1 ecr 2,nop,nop,sack 2 {{{base + 9}:{base + 12}}}{{{base + 20}:{base + 30}}}]"
+    )
+    s = read(
+        line("<", "Flags [S.], seq 3000000000, ack 77, win 1, length 0")
+        + line(">", f"Flags [.], ack {base + 1}, {told}, length 0")
+    ).segments
+    assert s.sack.tolist() == [False, True]
+    assert s.tsecr.tolist() == [ABSENT, 2]
+    assert s.ack[1] == 3_000_000_001
+    wanted = ((3_000_000_009, 3_000_000_012), (3_000_000_020, 3_000_000_030))
+    assert (s.sack_blocks(0), s.sack_blocks(1)) == ((), wanted)
+
+
+def test_the_first_packets_sack_blocks_are_relative_already() -> None:
+    """print-tcp.c subtracts the base from the blocks of the very packet that sets it, and from nothing else of it."""
+    absolute = line(">", "Flags [.], ack 3000000001, win 1, options [sack 1 {3000000009:3000000012}], length 0")
+    relative = line(">", "Flags [.], ack 3000000001, win 1, options [sack 1 {9:12}], length 0")
+    for told in (absolute, relative):
+        assert read(told).segments.sack_blocks(0) == ((3_000_000_009, 3_000_000_012),)
+
+
+def test_an_ack_field_without_the_flag() -> None:
+    told = (
+        "Flags [S], seq 5, [ack 99 != 0 while ACK flag not set], win 1, [urg 3 != 0 while URG flag not set], length 0"
+    )
     s = read(line(">", told)).segments
-    assert s.sack.tolist() == [True]
-    assert s.tsecr.tolist() == [2]
+    assert (s.flags[0], s.seq[0], s.ack[0], s.window[0]) == (2, 5, 99, 1)
+
+
+@pytest.mark.parametrize(
+    ("port", "number"), [("ssh", 22), ("http-alt", 8080), ("webcache", 8080), ("x11-1", 6001), ("65535", 65535)]
+)
+def test_service_names(port: str, number: int) -> None:
+    for ends in (f"IP 10.0.0.1.{port} > 10.0.0.2.1000", f"IP6 fe80::1.{port} > fe80::2.1000"):
+        s = read(f"12:00:00.000000 {ends}: Flags [S], seq 1, win 1, length 0\n").segments
+        assert (s.sport[0], s.dport[0]) == (number, 1000)
 
 
 @pytest.mark.parametrize(
@@ -219,6 +313,31 @@ def test_sack_blocks() -> None:
         "12:00:00.000000 IP6 fe80::1.22 > fe80::2.1000: UDP, length 1",
         "12:00:00.000000 IP 10.0.0.1.no-such-name > 10.0.0.2.22: Flags [S], seq 1, win 1, length 0",
         "12:00:00.000000 IP host.example.ssh > 10.0.0.2.22: Flags [S], seq 1, win 1, length 0",
+        "12:00:00.000000 IP host.example.ssh > laptop.40000: Flags [S], seq 1, win 1, length 0",
+        "12:00:00.000000 IP6 ip6-localhost.ssh > fe80::2.40000: Flags [S], seq 1, win 1, length 0",
+        "12:00:00.000000 IP6 fe80::1::2.22 > fe80::2.1000: Flags [S], seq 1, win 1, length 0",
+        "12:00:00.000000 IP6 fe80::1 > fe80::2: ICMP6, echo request, id 1, seq 1, length 64",
+        "12:00:00.000000 IP6 fe80::1 > fe80::2: HBH ICMP6, multicast listener report",
+        "12:00:00.000000 IP 10.0.0.1 > 10.0.0.2: IP 10.1.0.1.22 > 10.1.0.2.1000: Flags [S], seq 1, win 1, length 0",
+        "12:00:00.000000 IP 10.0.0.1.22 > 10.0.0.2.1000: tcp 21",
+        "12:00:00.000000 IP 10.0.0.1.88 > 10.0.0.2.1000: ",
+        "12:00:00.000000 IP 10.0.0.1.22 > 10.0.0.2.1000:  [|tcp]",
+        "12:00:00.000000 IP 10.0.0.1.22 > 10.0.0.2.22: Flags [S] [bad hdr length 40 - too long, > 20]",
+        "12:00:00.000000 IP bad-len 0",
+        "12:00:00.000000 IP  [|ip]",
+        "12:00:00.000000 IP6, wrong link-layer encapsulation (invalid)",
+        (
+            "12:00:00.000000 IP (tos 0x0, ttl 64, id 1, offset 0, flags [none], proto UDP (17), length 60)\n"
+            "    10.0.0.1.88 > 10.0.0.2.1799: \n\tv5"
+        ),
+        (
+            "12:00:00.000000 IP (tos 0x0, ttl 64, id 1, offset 0, flags [+], proto TCP (6), length 60)\n"
+            "    10.0.0.1.22 > 10.0.0.2.1799: Flags [.], ack 1, win 1, length 20"
+        ),
+        (
+            "12:00:00.000000 IP 10.0.0.1.9 > 10.0.0.2.4789: VXLAN, flags [I] (0x08), vni 1\n"
+            "IP 10.1.0.1.22 > 10.1.0.2.1000: Flags [S], seq 1, win 1, length 0"
+        ),
         "12:00:00.000000 IP 10.0.0.999.22 > 10.0.0.2.22: Flags [S], seq 1, win 1, length 0",
         "12:00:00.000000 IP 10.0.0.1.22 > 10.0.0.2.22: Flags [S], seq 4294967296, win 1, length 0",
         "12:00:00.000000 IP 10.0.0.1.22 > 10.0.0.2.99999: Flags [S], seq 1, win 1, length 0",
@@ -231,9 +350,22 @@ def test_other_packets_are_counted(other: str) -> None:
     assert capture.segments.frame.tolist() == [2]
 
 
-def test_what_an_icmp_error_quotes_is_no_packet() -> None:
+def test_addresses_of_both_families() -> None:
+    s = read(
+        "12:00:00.000000 IP 10.0.0.1.1000 > 10.0.0.2.22: Flags [S], seq 1, win 1, length 0\n"
+        "12:00:00.000000 IP6 ::1.1000 > 2001:db8::ffff:10.0.0.1.22: Flags [S], seq 2, win 1, length 0\n"
+        "12:00:00.000000 IP6 2001:db8::ffff:a00:1.22 > ::1.1000: Flags [S.], seq 3, ack 3, win 1, length 0\n"
+    ).segments
+    assert [address_text(int(key), s.ipv6) for key in s.src] == ["10.0.0.1", "::1", "2001:db8::ffff:a00:1"]
+    assert [address_text(int(key), s.ipv6) for key in s.dst] == ["10.0.0.2", "2001:db8::ffff:a00:1", "::1"]
+    assert len(s.ipv6) == 2
+    assert len(conversations(s)) == 2
+
+
+@pytest.mark.parametrize("stamp", ["12:00:00.000000 ", ""])
+def test_what_an_icmp_error_quotes_is_no_packet(stamp: str) -> None:
     capture = read(
-        "12:00:00.000000 IP (tos 0x0, ttl 64, id 1, offset 0, flags [none], proto ICMP (1), length 88)\n"
+        f"{stamp}IP (tos 0x0, ttl 64, id 1, offset 0, flags [none], proto ICMP (1), length 88)\n"
         "    10.0.0.1 > 10.0.0.2: ICMP 10.0.0.1 tcp port 22 unreachable, length 68\n"
         "\tIP (tos 0x0, ttl 64, id 2, offset 0, flags [DF], proto TCP (6), length 60)\n"
         "    10.0.0.2.1000 > 10.0.0.1.22: Flags [S], seq 1, win 1, length 0\n"
@@ -250,6 +382,34 @@ def test_every_cut_of_the_last_line_is_damage() -> None:
     assert read(first + whole).damage is None
 
 
+@pytest.mark.parametrize(
+    ("begin", "whole"),
+    [
+        ("IP6 ", "IP6 fe80::1.40000 > fe80::2.22: Flags [P.], seq 100:141, ack 9, win 229, length 41"),
+        ("IP (tos", ("IP (tos 0x0, ttl 64, id 1, offset 0, flags [DF], proto TCP (6), length 52)\n    10.0.0.1.22 > "
+         "10.0.0.2.22: Flags [S], cksum 0x1234 (correct), seq 1, win 1, options [mss 1460], length 0")),
+        ("IP6 (", ("IP6 (flowlabel 0x1, hlim 64, next-header TCP (6) payload length: 40) fe80::1.40000 > fe80::2.22: "
+         "Flags [S], cksum 0x1 (incorrect -> 0x2), seq 1, win 1, length 0")),
+        ("02:00:00:00:00:01 > 02:00:00:00:00:02, ethertype IPv4 ", ("02:00:00:00:00:01 > 02:00:00:00:00:02, ethertype "
+         "IPv4 (0x0800), length 54: 10.0.0.1.22 > 10.0.0.2.22: Flags [S], seq 1, win 1, length 0")),
+        ("IP 10.0.0.1.22 > ", "IP 10.0.0.1.22 > 10.0.0.2.22: P 100:141(41) ack 9 win 2"),
+    ],
+)  # fmt: skip
+def test_every_cut_of_the_last_packet_is_damage(begin: str, whole: str) -> None:
+    first = line(">", "Flags [S], seq 99, win 1, length 0")
+    assert whole.startswith(begin)
+    for stop in range(len(begin), len(whole)):
+        capture = read(f"{first}12:00:00.000000 {whole[:stop]}")
+        assert (capture.frames, capture.other_frames, capture.damage) == (2, 1, "line 2 is cut off"), whole[:stop]
+    capture = read(f"{first}12:00:00.000000 {whole}")
+    assert (capture.frames, capture.other_frames, capture.damage) == (2, 0, None)
+
+
+def test_a_truncated_capture_file_is_damage() -> None:
+    told = "tcpdump: pcap_loop: truncated dump file; tried to read 16 header bytes, only got 3\n"
+    assert read(HANDSHAKE.decode() + told).damage == "line 13: the file that tcpdump read is cut off"
+
+
 def test_a_first_line_of_two_without_its_second() -> None:
     head = "12:00:00.000000 IP (tos 0x0, ttl 64, id 1, offset 0, flags [DF], proto TCP (6), length 52)\n"
     assert read(head).damage == "line 1 is cut off"
@@ -264,9 +424,47 @@ def test_midnight() -> None:
     assert (s.time / 1e9).tolist() == [86399.5, day + 0.5, day + 0.4, day + 82800, 2 * day + 3600]
 
 
+STEPS = ("00:00:00.000000", "00:00:00.000400", "00:00:00.000500", "00:00:01.000000")
+
+
+@pytest.mark.parametrize(
+    ("command", "wanted"),
+    [
+        ("$ sudo tcpdump -n -ttt -i ens33", [0, 400, 900, 1_000_900]),
+        ("[root@aaa du]# /usr/sbin/tcpdump -nvttttt port 22", [0, 400, 500, 1_000_000]),
+        ("", [0, 400, 500, 1_000_000]),
+    ],
+)
+def test_times_since_the_packet_before_or_the_first(command: str, wanted: list[int]) -> None:
+    """The command line tells; without it, times that only rise are those since the first packet."""
+    told = "".join(line(">", "Flags [R], seq 1, win 1, length 0", " " + clock) for clock in STEPS)
+    s = read(f"{command}\ntcpdump: verbose output suppressed\nlistening on ens33, link-type EN10MB\n{told}").segments
+    assert (s.time // 1000).tolist() == wanted
+
+
+def test_times_that_fall_are_differences() -> None:
+    clocks = (*STEPS, "00:00:00.000100", "00:00:00.000100")
+    s = read("".join(line(">", "Flags [R], seq 1, win 1, length 0", " " + clock) for clock in clocks)).segments
+    assert (s.time // 1000).tolist() == [0, 400, 900, 1_000_900, 1_001_000, 1_001_100]
+
+
 @pytest.mark.parametrize("clock", ["9999-12-31 00:00:00.000000", "9999-99-99 99:99:99.000000", "99999999999.000000"])
 def test_impossible_times(clock: str) -> None:
     assert len(read(line(">", "Flags [R], seq 1, win 1, length 0", clock)).segments) == 1
+
+
+def test_windows_writes_utf_16() -> None:
+    same(
+        read(HANDSHAKE.decode().replace("\n", "\r\n").encode("utf-16")), read(HANDSHAKE), "seq", "ack", "time", "length"
+    )
+
+
+def test_line_ends_of_all_kinds() -> None:
+    for end in (b"\n", b"\r\n", b"\r"):
+        capture = read(HANDSHAKE[:-30].replace(b"\n", end))
+        assert capture.frames == 6
+        capture = read(HANDSHAKE.split(b"\n6 packets")[0][:-30].replace(b"\n", end))
+        assert capture.damage == "line 9 is cut off"
 
 
 @pytest.mark.parametrize(
@@ -291,7 +489,36 @@ def test_long_lines_take_no_time(filler: str) -> None:
     data = line(">", "Flags [S], seq 1, win 1, options [" + filler * ((1 << 20) // len(filler)))
     began = time.process_time()
     read(data)
+    read(data + "\n" + data[:4000] * 200)
     assert time.process_time() - began < 30
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"\n",
+        b"x\n",
+        b"\r",
+        b"IP \n",
+        b"12:00:00.000000 \n",
+        b"12:00:00.000000 IP (tos 0x0, ttl 64, id 1, offset 0, flags [DF], proto TCP (6), length 60)\n",
+        b"12:00:00.000000 IP 10.0.0.1.1 > 10.0.0.2.2: Flags [S], seq 1\n, ack\n",
+        b"12:00:00.000000 IP 10.0.0.1.1 > 10.0.0.2.2: S 1:1(0) win 5\n5\n",
+    ],
+)
+def test_many_lines_take_little_time_each(lines: bytes) -> None:
+    first = line(">", "Flags [S], seq 1, win 1, length 0").encode()
+    began = time.process_time()
+    capture = read(first + lines * 20_000)
+    assert capture.frames >= 1
+    assert time.process_time() - began < 10
+
+
+def test_binary_noise_is_no_listing_or_other_packets() -> None:
+    noise = bytes(byte for byte in (place * 7919 % 65521 % 256 for place in range(1 << 20)) if byte)
+    assert not is_listing(noise)
+    capture = read(line(">", "Flags [S], seq 1, win 1, length 0").encode() + noise)
+    assert (len(capture.segments), capture.damage) == (1, None)
 
 
 def survives(data: bytes) -> None:
@@ -338,6 +565,18 @@ PIECES = st.sampled_from(
         "99:99:99.999999 ",
         "1795340391.000001 ",
         "ethertype IPv4 ",
+        "IP6 ",
+        "fe80::1.22",
+        ", proto TCP (6), length 60)",
+        " HBH ",
+        "> ",
+        " <mss 9>",
+        "sack 1 {1:2}",
+        "[|tcp]",
+        "tcpdump: ",
+        "12:00:00.000000 IP 1.2.3.4.5 > 1.2.3.4.5: Flags [S.], seq 1, ack 1, win 1, length 0",
+        "000001 IP ",
+        "\r\n    ",
     ]
 )
 
