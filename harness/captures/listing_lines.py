@@ -81,7 +81,6 @@ _UNTIMED = re.compile(
 _BEGUN = re.compile(r"tcpdump: |listening on \S+, |reading from file ")
 _COMMAND = re.compile(r"[$#%>]\s*(?:[\w/.=@:-]{1,80}\s+){0,6}(?:[\w/.-]{0,80}/)?(?:tcp|win)dump(?!\S)(?P<switches>.*)")
 _ELAPSED = re.compile(r"\s-[A-Za-su-z#]{0,20}(ttt(?:tt)?)(?!t)")
-_NO_PIECE = re.compile(r"0x[0-9a-f]{4}:|(?:\^C)?\d{1,12} packets? (?:captured|received|dropped)")
 _ENDS_IN_WINDOW = re.compile(r"win ?\d{1,5}$", re.ASCII)
 _GOES_ON = re.compile(r"\d{1,4}(?: [<(\[]|:|$)|<|urg \d")  # after "win 58" or "length 2"
 
@@ -212,7 +211,7 @@ def read_lines(data: bytes) -> Iterator[Packet | Start]:
                 elapsed = _ELAPSED.search(command["switches"]) if command else None
                 yield Start(number, elapsed[1] == "ttttt" if elapsed else None, "truncated dump file" in line)
             elif waiting:
-                packet = waiting.end() if _NO_PIECE.match(line) else waiting.add(whole[:_LONGEST], texts)
+                packet = waiting.add(whole[:_LONGEST], texts)
                 if packet:
                     yield packet
                     waiting = None

@@ -124,7 +124,7 @@ _NEW = (  # since tcpdump 4; "|)" is faster than "?"
     r"(?:options \[(?:nop,nop,TS val (?P<tsval>\d{1,10}) ecr (?P<tsecr>\d{1,10})\], (?=length )"
     r"|(?P<options>[^\[\]]*)\], (?=length )"
     r"|(?P<odd>.*?)(?:\], (?=length )|(?: )?(?P<stopped>\[(?:bad opt\]|\|tcp\]))[>\]]?$))|)"
-    r"(?(stopped)|length (?P<length>\d{1,9})(?!\d))"
+    r"(?(stopped)|length (?P<length>\d{1,9})(?![\w.]))"
 )
 _OLD = (  # tcpdump 3
     r"(?P<flags>[SFPRWE.]{1,6})(?:, cksum 0x[0-9a-f]{1,4} \([^),]{1,40}\)?,| \[[a-z ]{0,9}tcp [^\]]{1,40}\])?"

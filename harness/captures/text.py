@@ -297,8 +297,6 @@ def _meet(senders: dict[Ends, _Sender], rows: _Rows, ends: Ends) -> _Sender:
     """A connection's first segment: its sender, and the other end, are known from now on."""
     source, target = (rows.key(ends.src), ends.sport), (rows.key(ends.dst), ends.dport)
     connection, one, two = _Connection(), _Stream(), _Stream()
-    if source == target:
-        two = one
     senders[Ends(ends.dst, ends.dport, ends.src, ends.sport)] = _Sender(
         connection, _ENDS.pack(*target, *source), two, one
     )

@@ -233,12 +233,16 @@ def test_tcpdump_3_in_all_its_ways(before: str, told: str, wanted: tuple[object,
     assert (s.sport[0], s.dport[0]) == (1000, 80)
 
 
-def test_tcpdump_3_9_with_v_prints_one_line() -> None:
-    s = read(
-        "12:00:00.000000 IP (tos 0xc0, ttl  62, id 58628, offset 0, flags [none], proto: TCP (6), length: 173) "
+@pytest.mark.parametrize("lengths", ["proto: TCP (6), length: 173", "proto TCP (6), length 173"])
+@pytest.mark.parametrize("end", [": BGP, length: 121", " (DF)", ""])
+def test_tcpdump_3_9_with_v_prints_one_line(lengths: str, end: str) -> None:
+    capture = read(
+        f"12:00:00.000000 IP (tos 0xc0, ttl  62, id 58628, offset 0, flags [none], {lengths}) "
         "12.4.4.4.2051 > 12.1.1.1.179: P, cksum 0xcf18 (correct), 3293077573:3293077694(121) ack 3348108582 win 16384 "
-        "<nop,nop,timestamp 383131 890299>: BGP, length: 121\n"
-    ).segments
+        f"<nop,nop,timestamp 383131 890299>{end}\n"
+    )
+    s = capture.segments
+    assert (len(s), capture.damage) == (1, None)
     assert (s.seq[0], s.ack[0], s.length[0], s.ip_id[0]) == (3293077573, 3348108582, 121, 58628)
     assert (s.tsval[0], s.tsecr[0]) == (383131, 890299)
 
@@ -255,11 +259,33 @@ def test_tcpdump_4_0_does_not_say_where_data_begin() -> None:
         line(">", "Flags [S], seq 1000000000, win 1, length 0")
         + line("<", "Flags [S.], seq 2000000000, ack 1000000001, win 1, length 0")
         + line(">", "Flags [P.], ack 1, win 1, length 202")
+        + line(">", "Flags [.], ack 1, win 1, length 0")
         + line(">", "Flags [F.], seq 203, ack 1, win 1, length 0")
     ).segments
-    assert s.seq.tolist() == [1000000000, 2000000000, 1000000001, 1000000203]
-    assert s.seq_shown.tolist() == [True, True, False, True]
-    assert s.length.tolist() == [0, 0, 202, 0]
+    assert s.seq.tolist() == [1000000000, 2000000000, 1000000001, 1000000203, 1000000203]
+    assert s.seq_shown.tolist() == [True, True, False, False, True]
+    assert s.length.tolist() == [0, 0, 202, 0, 0]
+
+
+def test_each_run_of_tcpdump_counts_from_anew() -> None:
+    """What a relative number counts from is forgotten where tcpdump was started again."""
+    run = line(">", "Flags [P.], seq 3000000000:3000000010, ack 4000000000, win 1, length 10")
+    run += line("<", "Flags [P.], seq 1:5, ack 10, win 1, length 4")
+    for start in (
+        "# tcpdump -n port 80",
+        "tcpdump: verbose output suppressed",
+        "reading from file a.pcap, link-type X",
+    ):
+        s = read(f"{run}{start}\n{run.replace('30000000', '10000000')}").segments
+        assert s.seq.tolist() == [3000000000, 4000000000, 1000000000, 4000000000]
+        assert s.ack.tolist() == [4000000000, 3000000010, 4000000000, 1000000010]
+
+
+def test_a_connection_to_itself() -> None:
+    told = ("Flags [S.], seq 3000000000, ack 3000000001, win 1, length 0", "Flags [.], seq 1:3, ack 1, win 1, length 2")
+    s = read("".join(line(">", one).replace(B, A) for one in told)).segments
+    assert s.seq.tolist() == [3000000000, 3000000001]
+    assert s.ack.tolist() == [3000000001, 3000000001]
 
 
 @pytest.mark.parametrize("numbers", ["absolute", "relative"])
@@ -442,15 +468,33 @@ def test_times_since_the_packet_before_or_the_first(command: str, wanted: list[i
     assert (s.time // 1000).tolist() == wanted
 
 
-def test_times_that_fall_are_differences() -> None:
-    clocks = (*STEPS, "00:00:00.000100", "00:00:00.000100")
+def test_a_few_swapped_packets_are_no_differences() -> None:
+    micros = [*range(0, 900, 100), 1000, 900, *range(1100, 2000, 100)]
+    clocks = [f"00:00:00.{micro:06}" for micro in micros]
     s = read("".join(line(">", "Flags [R], seq 1, win 1, length 0", " " + clock) for clock in clocks)).segments
-    assert (s.time // 1000).tolist() == [0, 400, 900, 1_000_900, 1_001_000, 1_001_100]
+    assert (s.time // 1000).tolist() == micros
+
+
+def test_times_that_fall_are_differences() -> None:
+    clocks = (*STEPS, "00:00:00.000100", "-00:00:00.000050", "00:00:00.000150")
+    s = read("".join(line(">", "Flags [R], seq 1, win 1, length 0", clock) for clock in clocks)).segments
+    assert (s.time // 1000).tolist() == [0, 400, 900, 1_000_900, 1_001_000, 1_000_950, 1_001_100]
+
+
+def test_a_packet_without_a_time_is_as_late_as_the_one_before() -> None:
+    told = "Flags [R], seq 1, win 1, length 0"
+    clocks = ("2026-11-22 17:23:09.889821", "2026-02-30 17:23:09.889821", "2026-11-22 17:23:10.000000")
+    s = read("".join(line(">", told, clock) for clock in clocks)).segments
+    assert (s.time - s.time[0]).tolist() == [0, 0, 110_179_000]
 
 
 @pytest.mark.parametrize("clock", ["9999-12-31 00:00:00.000000", "9999-99-99 99:99:99.000000", "99999999999.000000"])
 def test_impossible_times(clock: str) -> None:
     assert len(read(line(">", "Flags [R], seq 1, win 1, length 0", clock)).segments) == 1
+
+
+def test_no_break_spaces_of_latin_1() -> None:
+    same(read(HANDSHAKE.replace(b" ", b"\xa0")), read(HANDSHAKE), "seq", "ack", "time", "length")
 
 
 def test_windows_writes_utf_16() -> None:

@@ -216,7 +216,7 @@ def test_a_snapshot_too_short_for_the_options(snaplen: int, numbers: str) -> Non
     rows = {int(frame): row for row, frame in enumerate(wanted.segments.frame)}
     assert len(got.segments) > 10
     for row, frame in enumerate(got.segments.frame):
-        for name in ("seq", "length", "window", "flags", "mss", "sack_permitted", "tsval"):
+        for name in ("seq", "length", "window", "flags", "mss", "wscale", "sack_permitted", "sack", "tsval"):
             if name != "seq" or got.segments.seq_shown[row]:
                 told, held = (
                     getattr(s, name)[r] for s, r in ((got.segments, row), (wanted.segments, rows[int(frame)]))

@@ -120,6 +120,13 @@ def test_tcpdump_3_wrapped_at_any_width(wrap: Callable[[str, int], list[str]]) -
     assert joined > 60
 
 
+def test_options_of_tcpdump_3_that_begin_a_line_are_cut_off_with_it() -> None:
+    line = OLD.splitlines()[0].replace(" <", "\n<")
+    assert read_listing(line.encode(), "x").segments.mss.tolist() == [1460]
+    capture = read_listing(line[:-30].encode(), "x")
+    assert (capture.frames, capture.other_frames, capture.damage) == (1, 1, "line 1 is cut off")
+
+
 def test_wrapped_between_the_numbers_of_a_timestamp() -> None:
     text = OLD.splitlines()[0].replace("547753 0,", "547753\n0,")
     capture = read_listing(text.encode(), "x")
@@ -139,7 +146,8 @@ def test_tcpdump_4_0_wrapped_at_any_width(width: int) -> None:
     "after",
     [
         "6 packets captured\n7 packets received by filter\n0 packets dropped by kernel\n",
-        "^C0 packets captured\n",
+        "^C6 packets captured\n",
+        "14174 files\n",
         "[root@aaa du]# ls\n14174 files, win 29200\n",
         "\t0x0000:  4500 003c 0000 4000 4006 b6ec c0a8 013f  E..<..@.@......?\n",
         "tcpdump: pcap_loop: truncated dump file\n",
@@ -149,10 +157,11 @@ def test_tcpdump_4_0_wrapped_at_any_width(width: int) -> None:
         "hello\n" * 20,
     ],
 )
-def test_what_follows_a_cut_line_does_not_complete_it(after: str) -> None:
+@pytest.mark.parametrize("number", [3, 5, 6])
+def test_what_follows_a_cut_line_does_not_complete_it(number: int, after: str) -> None:
     """A line cut off anywhere is damage, or was whole: it never becomes another segment by what stands below."""
-    line = ARTICLE.splitlines()[6]
-    (whole,) = (read_listing(line.encode(), "x"),)
+    line = ARTICLE.splitlines()[number]
+    whole = read_listing(line.encode(), "x")
     for stop in range(len("17:23:09.890647 IP"), len(line)):
         got = read_listing((line[:stop] + "\n" + after).encode(), "x")
         if len(got.segments):
