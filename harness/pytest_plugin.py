@@ -44,6 +44,7 @@ class Verdict:
 EVIDENCE = pytest.StashKey["Evidence"]()
 _FAILING = pytest.StashKey[set[int]]()
 _VIEW = pytest.StashKey["Conversation"]()
+_MEANS = pytest.StashKey[tuple[int, str]]()  # points and title: asked for with every submission
 _OUTCOME = "lab_outcome"  # on a report: what pytest_report_teststatus names
 
 
@@ -172,7 +173,10 @@ def classify(item: pytest.Item, error: BaseException | None, view: "Conversation
             outcome, message = "failed", _reason(error)
         case _:
             outcome, message = "not-judged", f"could not be judged: {type(error).__name__}: {one_line(str(error))}"
-    verdict = Verdict(outcome, points_of(item), title_of(item), tuple(sorted(frames)), message)
+    if _MEANS not in item.stash:
+        item.stash[_MEANS] = points_of(item), title_of(item)
+    points, title = item.stash[_MEANS]
+    verdict = Verdict(outcome, points, title, tuple(sorted(frames)), message)
     failing.clear()
     return verdict
 

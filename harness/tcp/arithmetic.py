@@ -9,18 +9,15 @@ cannot shift its positions. They count from `base`, and `origin` says where the 
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.tcp.arrays import indices, sizes
 from harness.tcp.flags import ACK, FIN, RST, SYN
-from harness.tcp.known import NONE, Ends, Known
+from harness.tcp.known import NONE, Ends
 from harness.tcp.segments import Segments
-from harness.tcp.splitting import Batch, Rows
-
-__all__ = ["NONE", "Arithmetic", "Numbers", "arithmetic", "numbers"]
+from harness.tcp.splitting import Batch
 
 Positions = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -252,85 +249,3 @@ def _learn(  # noqa: PLR0913
     of_end["origin"][opened] = position[syn[opened]]
     of_end["at"][speaks] = position[last[speaks]]
     of_end["spoke"][speaks] = True
-
-
-class Arithmetic:
-    """Columns of one conversation, one row a segment; positions count from the ISNs.
-
-    Attributes:
-        base: the 32-bit number at position 0 of each stream: (initiator's, responder's).
-        isn_shown: whether each base is an ISN that the capture shows.
-        position: see `Numbers`, likewise end, ack, sent, peer_sent and acked.
-    """
-
-    def __init__(self, of: Numbers, places: slice, forward: Bools, ends: Ends) -> None:
-        """Cut one conversation out of a batch.
-
-        Args:
-            of: the batch's columns.
-            places: the conversation's.
-            forward: which of its segments the initiator sent.
-            ends: what is known of (initiator, responder) after the batch.
-        """
-        self._forward = forward
-        self._is_rst = of.flags[places] & RST != 0
-        origins = ends["origin"].tolist()
-        own = np.where(forward, *origins)
-        peers = np.where(forward, *origins[::-1])
-        bases = [
-            0 if base == NONE else base + origin for base, origin in zip(ends["base"].tolist(), origins, strict=True)
-        ]
-        self.base = (bases[0] % (1 << 32), bases[1] % (1 << 32))
-        self.isn_shown = (bool(ends["isn"][0] != NONE), bool(ends["isn"][1] != NONE))
-        self.position: Positions = of.position[places] - own
-        self.end: Positions = of.end[places] - own
-        self.ack: Positions = of.ack[places]
-        self._has_ack = of.flags[places] & ACK != 0
-        self.ack = np.where(self._has_ack, self.ack - peers, NONE)
-        self.sent: Positions = np.where(self.sent_row == NONE, 0, of.sent[places] - own)
-        self.peer_sent: Positions = np.where(self.peer_sent_row == NONE, 0, of.peer_sent[places] - peers)
-        self.acked: Positions = np.where(self.acked_row == NONE, NONE, of.acked[places] - peers)
-
-    def _record_rows(self, values: Positions, counts: Bools, start: int) -> tuple[Positions, Positions]:
-        """For each row: which row before it has the greatest value, of its own end and of the other; or NONE."""
-        n = len(values)
-        last: list[Positions] = []
-        for own in (self._forward, ~self._forward):
-            here = np.where(own & counts, values, np.iinfo(np.int64).min)
-            before = np.maximum.accumulate(np.append(start, here))[:-1]
-            records = np.where(here > before, np.arange(n), NONE)
-            last.append(np.maximum.accumulate(np.append(NONE, records))[:-1])
-        return np.where(self._forward, *last), np.where(self._forward, *last[::-1])
-
-    @cached_property
-    def _sent_rows(self) -> tuple[Positions, Positions]:
-        return self._record_rows(self.end, ~self._is_rst, 0)
-
-    @property
-    def sent_row(self) -> Positions:
-        """The row that had gone as far as `sent`, or NONE."""
-        return self._sent_rows[0]
-
-    @property
-    def peer_sent_row(self) -> Positions:
-        """The row that had gone as far as `peer_sent`, or NONE."""
-        return self._sent_rows[1]
-
-    @cached_property
-    def acked_row(self) -> Positions:
-        """The row that acknowledged as far as `acked`, or NONE."""
-        rows: Positions = self._record_rows(self.ack, self._has_ack & ~self._is_rst, NONE)[0]
-        return rows
-
-
-def arithmetic(segments: Segments, conversation: Rows) -> Arithmetic:
-    """Work out the columns of one conversation."""
-    n = len(conversation.rows)
-    low = conversation.initiator <= conversation.responder
-    from_low = conversation.forward if low else ~conversation.forward
-    batch = Batch(conversation.rows, np.zeros(1, np.int64), np.zeros(n, np.int64), from_low, np.zeros(1, np.int64))
-    known = Known()
-    known.add(1)
-    ends = known.ends[:1].copy()
-    of = numbers(segments, batch, ends)
-    return Arithmetic(of, slice(0, n), conversation.forward, ends[0] if low else ends[0, ::-1])

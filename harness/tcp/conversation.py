@@ -4,6 +4,7 @@
 asserts are straight lines; a check that ran into it is *not shown*, never passed.
 """
 
+from bisect import bisect_right
 from dataclasses import replace
 from functools import cached_property
 
@@ -11,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.tcp import zeek
-from harness.tcp.arithmetic import Arithmetic
 from harness.tcp.control import turned
 from harness.tcp.ends import ENDS, End, other
 from harness.tcp.flags import ACK, RST, SYN
-from harness.tcp.segment import NotShown, Options, Segment
-from harness.tcp.segments import Segments, endpoint_text
-from harness.tcp.splitting import EndKey, Rows, rows_of
+from harness.tcp.relative import Relative, relative
+from harness.tcp.segment import FIELDS, NotShown, Options, Segment
+from harness.tcp.segments import Segments, endpoint_text, together
+from harness.tcp.splitting import EndKey, Rows, initiators, rows_of
 from harness.tcp.states import State
 from harness.tcp.stream import Stream
 from harness.tcp.tracking import Tracker, completeness
@@ -25,7 +26,10 @@ from harness.tcp.verdict import Closer, Verdict, verdict
 from harness.tcp.walk import Step, path
 
 # What a rubric needs, from one place.
-__all__ = ["ENDS", "Conversation", "End", "NotShown", "Options", "Segment", "Stream", "conversations", "other"]
+__all__ = [
+    "ENDS", "Conversation", "End", "NotShown", "Options", "Segment", "Stream",
+    "conversations", "conversations_of_many", "other",
+]  # fmt: skip
 
 
 class Conversation:
@@ -49,7 +53,7 @@ class Conversation:
         self,
         columns: Segments,
         rows: Rows,
-        numbers: Arithmetic,
+        numbers: Relative,
         control_rows: tuple[int, ...],
         script: tuple[int, ...],
         history: str,
@@ -67,6 +71,7 @@ class Conversation:
         self.reuses_ports = reuses_ports
         self.looked_at: set[int] = set()
         self._columns: dict[str, list[int]] = {}
+        self._positions: dict[str, list[int]] = {}
         self.initiator = endpoint_text(*rows.initiator, columns.ipv6)
         self.responder = endpoint_text(*rows.responder, columns.ipv6)
 
@@ -75,7 +80,7 @@ class Conversation:
     def fresh_view(self) -> "Conversation":
         """The same conversation, with all that is worked out already, and nothing looked at yet."""
         # What every check needs is worked out once, for all views.
-        _ = self.rows_in_order, self.states_by_row, self._boundaries, self._verdict
+        _ = self.sent_by, self.states_by_row, self._boundaries, self._verdict
         view = object.__new__(Conversation)
         view.__dict__.update(self.__dict__, looked_at=set())
         return view
@@ -86,10 +91,27 @@ class Conversation:
             self._columns[name] = getattr(self.segments_columns, name)[self.rows.rows].tolist()
         return self._columns[name]
 
+    def positions(self, name: str) -> list[int]:
+        """One of the columns of `numbers`, as a list."""
+        if name not in self._positions:
+            self._positions[name] = getattr(self.numbers, name).tolist()
+        return self._positions[name]
+
+    @cached_property
+    def forward(self) -> list[bool]:
+        """For each of its rows, whether the initiator sent it."""
+        found: list[bool] = self.rows.forward.tolist()
+        return found
+
     @cached_property
     def rows_in_order(self) -> tuple[Segment, ...]:
         """All segments, without counting as looked at."""
-        return tuple(Segment(self, row) for row in range(len(self.rows.rows)))
+        fields = zip(*(self.column(name) for name in FIELDS), strict=True)
+        rows = enumerate(zip(self.forward, fields, self.positions("offset"), strict=True))
+        return tuple(
+            Segment(self, row, "initiator" if forward else "responder", values, offset)
+            for row, (forward, values, offset) in rows
+        )
 
     def shown(self, *segments: Segment) -> tuple[Segment, ...]:
         """Hand segments out: a check that gets them has looked at their frames."""
@@ -99,11 +121,17 @@ class Conversation:
     @property
     def segments(self) -> tuple[Segment, ...]:
         """All, in capture order."""
-        return self.shown(*self.rows_in_order)
+        self.looked_at.update(self.column("frame"))
+        return self.rows_in_order
 
     def at(self, row: int) -> Segment:
         """The segment in a row of this conversation."""
         return self.rows_in_order[row]
+
+    @cached_property
+    def sent_by(self) -> dict[End, tuple[Segment, ...]]:
+        """What each end sent, without counting as looked at."""
+        return {end: tuple(s for s in self.rows_in_order if s.sender == end) for end in ENDS}
 
     @property
     def initiator_stream(self) -> Stream:
@@ -174,8 +202,8 @@ class Conversation:
     def _boundaries(self) -> tuple[dict[int, int], dict[int, int]]:
         """For each end: position → the first row in which a segment begins or ends there."""
         found: tuple[dict[int, int], dict[int, int]] = ({}, {})
-        starts, ends = self.numbers.position.tolist(), self.numbers.end.tolist()
-        for row, forward in enumerate(self.rows.forward.tolist()):
+        starts, ends = self.positions("position"), self.positions("end")
+        for row, forward in enumerate(self.forward):
             place = found[0 if forward else 1]
             place.setdefault(starts[row], row)
             place.setdefault(ends[row], row)
@@ -298,34 +326,53 @@ def conversations(segments: Segments, tracker: Tracker | None = None) -> list[Co
         return []
     tracker = tracker or Tracker()
     piece = tracker.take_all(segments)
-    batch, stops = piece.batch, np.append(piece.batch.start, len(piece.batch.rows)).tolist()
+    batch, control = piece.batch, piece.control
+    low = initiators(segments, batch)
+    numbers = relative(batch, piece.numbers, piece.ends, low)
     rows = rows_of(segments, batch)
-    low = np.array([one.initiator <= one.responder for one in rows])
-    histories = zeek.histories(tracker.letters, low, tracker.known.whole["first_by_low"][: len(low)])
-    groups = np.argsort(batch.conversation).tolist()
-    control = piece.control
+    low_of = np.empty(len(low), np.bool_)
+    low_of[batch.conversation] = low
+    histories = zeek.histories(tracker.letters, low_of, tracker.known.whole["first_by_low"][: len(low)])
+    stops = np.append(batch.start, len(batch.rows)).tolist()
     bounds = np.searchsorted(control.places, stops).tolist()
-    codes = turned(control.codes, low[batch.conversation[batch.group[control.places]]])
+    group = batch.group[control.places]
+    codes = turned(control.codes, low[group]).tolist()
+    control_rows = (control.places - batch.start[group]).tolist()
+    shown = completeness(tracker.known.whole[: len(rows)]).tolist()
     found: list[Conversation] = []
     used: set[frozenset[EndKey]] = set()
-    shown = completeness(tracker.known.whole[: len(rows)])
-    for number, group in enumerate(groups):
-        places, script = slice(stops[group], stops[group + 1]), slice(bounds[group], bounds[group + 1])
-        ends = piece.ends[group] if low[number] else piece.ends[group, ::-1]
-        numbers = Arithmetic(piece.numbers, places, rows[number].forward, ends)
-        control_rows = tuple((control.places[script] - places.start).tolist())
+    for number, at in enumerate(np.argsort(batch.conversation).tolist()):
+        script = slice(bounds[at], bounds[at + 1])
         ports = frozenset((rows[number].initiator, rows[number].responder))
         found.append(
             Conversation(
                 segments,
                 rows[number],
-                numbers,
-                control_rows,
-                tuple(codes[script].tolist()),
+                numbers[at],
+                tuple(control_rows[script]),
+                tuple(codes[script]),
                 histories[number],
-                completeness=int(shown[number]),
+                completeness=shown[number],
                 reuses_ports=ports in used,
             )
         )
         used.add(ports)
+    return found
+
+
+def conversations_of_many(captures: list[Segments]) -> list[list[Conversation]]:
+    """Each capture's conversations, as `conversations`: working out many small ones together costs a tenth.
+
+    Args:
+        captures: at most `segments.MOST_TOGETHER`; those that hold options and those that do not are worked out apart.
+    """
+    found: list[list[Conversation]] = [[] for _ in captures]
+    for options_shown in (True, False):
+        places = [place for place, one in enumerate(captures) if one.options_shown is options_shown and len(one)]
+        if not places:
+            continue
+        parts = [captures[place] for place in places]
+        stops = np.cumsum([len(part) for part in parts]).tolist()
+        for conversation in conversations(together(parts)):
+            found[places[bisect_right(stops, int(conversation.rows.rows[0]))]].append(conversation)
     return found

@@ -1,5 +1,7 @@
 """The control bits of the TCP header (RFC 9293 §3.1) and tcpdump's letters for them."""
 
+from functools import cache
+
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR, AE = (1 << bit for bit in range(9))
 
 # Bits that a sender may set or not without changing what the segment does to the connection: "push" is advice,
@@ -21,6 +23,7 @@ _LETTERS = (
 _BITS = {letter: bit for bit, letter in _LETTERS}
 
 
+@cache  # there are 512
 def letters(bits: int) -> str:
     """Tcpdump's letters: "S", "S.", "P.", "F.", "R"; "none" if no bit is set."""
     return "".join(letter for bit, letter in _LETTERS if bits & bit) or "none"

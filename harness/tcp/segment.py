@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.tcp.arithmetic import NONE
 from harness.tcp.flags import ACK, ADVISORY, FIN, RST, SYN
+from harness.tcp.known import NONE
 from harness.tcp.segments import ABSENT
 from harness.tcp.values import Flags, Length, Seq, Where
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 class NotShown(Exception):  # noqa: N818 - an outcome, not an error
     """The capture does not show what was asked for."""
+
+
+FIELDS = ("frame", "time", "flags", "seq", "seq_shown", "ack", "length", "window")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,71 +40,75 @@ class Options:
 
 
 class Segment:
-    """One segment of a conversation: a view of one row."""
+    """One segment of a conversation: a view of one row.
 
-    __slots__ = ("_conversation", "_row", "frame", "sender")
+    Rubrics ask the same of every segment again and again: what most of them ask is worked out at once.
 
-    def __init__(self, conversation: "Conversation", row: int) -> None:
+    Attributes:
+        row: its place in the conversation, from 0.
+        frame: the frame it was captured in.
+        frames: the same, as a tuple.
+        sender: which end sent it.
+        time: when it was captured: nanoseconds since the epoch.
+        bits: all its flags, as bits of `harness.tcp.flags`.
+        has_ack: whether that flag is set; likewise has_fin, has_rst and has_syn.
+        control: its flags without PSH and ECN's: what it does to the connection, in tcpdump's letters.
+        ack: its acknowledgement number: the field as it stands, whether or not the flag ACK is set.
+        len: its payload in bytes.
+        end: the sequence number after it: seq + payload, + 1 for a SYN, + 1 for a FIN (RFC 9293 §3.4).
+        offset: its seq minus `expected_seq`: 0 in sequence, > 0 a gap before it, < 0 sent before.
+        window: the window field, not scaled.
+    """
+
+    __slots__ = (
+        "_conversation", "_options", "_place", "_seq_shown", "ack", "bits", "control", "end", "frame", "frames",
+        "has_ack", "has_fin", "has_rst", "has_syn", "len", "offset", "row", "sender", "time", "window",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        conversation: "Conversation",
+        row: int,
+        sender: "End",
+        fields: tuple[int, int, int, int, int, int, int, int],
+        offset: int,
+    ) -> None:
+        """Make one from the values of `FIELDS`."""
+        frame, time, bits, seq, seq_shown, ack, length, window = fields
         self._conversation = conversation
-        self._row = row
-        self.frame = int(conversation.segments_columns.frame[conversation.rows.rows[row]])
-        self.sender: End = "initiator" if conversation.rows.forward[row] else "responder"
+        self._options: Options | None = None
+        self.row = row
+        self.frame = frame
+        self.frames = (frame,)
+        self.sender: End = sender
+        self.time = time
+        self.bits = bits
+        self.has_ack = bits & ACK != 0
+        self.has_fin = bits & FIN != 0
+        self.has_rst = bits & RST != 0
+        self.has_syn = bits & SYN != 0
+        self.control = Flags(bits & ~ADVISORY, Where(frame, sender, "flags"))
+        self._place = Seq(seq, Where(frame, sender, "seq"))
+        self._seq_shown = seq_shown
+        self.ack = Seq(ack, Where(frame, sender, "ack"))
+        self.len = Length(length, Where(frame, sender, "length"))
+        added = (length,) if length else ()
+        if bits & (SYN | FIN):
+            added = (*added, 1)
+        self.end = Seq(seq + sum(added), self._place.where, added) if added else self._place
+        self.offset = offset
+        self.window = window
 
     def _column(self, name: str) -> int:
-        return self._conversation.column(name)[self._row]
+        return self._conversation.column(name)[self.row]
 
-    def _where(self, field: str) -> Where:
-        return Where(self.frame, self.sender, field)
-
-    @property
-    def frames(self) -> tuple[int, ...]:
-        """The frame it was captured in."""
-        return (self.frame,)
-
-    @property
-    def row(self) -> int:
-        """Its place in the conversation, from 0."""
-        return self._row
-
-    @property
-    def time(self) -> int:
-        """When it was captured: nanoseconds since the epoch."""
-        return self._column("time")
-
-    @property
-    def bits(self) -> int:
-        """All its flags, as bits of `harness.tcp.flags`."""
-        return self._column("flags")
+    def _position(self, name: str) -> int:
+        return self._conversation.positions(name)[self.row]
 
     @property
     def flags(self) -> Flags:
         """All its flags, in tcpdump's letters."""
-        return Flags(self.bits, self._where("flags"))
-
-    @property
-    def control(self) -> Flags:
-        """Its flags without PSH and ECN's: what it does to the connection."""
-        return Flags(self.bits & ~ADVISORY, self._where("flags"))
-
-    @property
-    def has_ack(self) -> bool:
-        """Whether the flag ACK is set."""
-        return bool(self.bits & ACK)
-
-    @property
-    def has_fin(self) -> bool:
-        """Whether the flag FIN is set."""
-        return bool(self.bits & FIN)
-
-    @property
-    def has_rst(self) -> bool:
-        """Whether the flag RST is set."""
-        return bool(self.bits & RST)
-
-    @property
-    def has_syn(self) -> bool:
-        """Whether the flag SYN is set."""
-        return bool(self.bits & SYN)
+        return Flags(self.bits, Where(self.frame, self.sender, "flags"))
 
     @property
     def seq(self) -> Seq:
@@ -110,71 +117,38 @@ class Segment:
         Raises:
             NotShown: the capture does not hold it (tcpdump's text has none for an empty ACK).
         """
-        if not self._column("seq_shown"):
+        if not self._seq_shown:
             raise NotShown(f"the capture does not hold the seq of frame {self.frame}")
         return self._place
 
     @property
-    def _place(self) -> Seq:
-        return Seq(self._column("seq"), self._where("seq"))
-
-    @property
-    def ack(self) -> Seq:
-        """Its acknowledgement number: the field as it stands, whether or not the flag ACK is set."""
-        return Seq(self._column("ack"), self._where("ack"))
-
-    @property
-    def len(self) -> Length:
-        """Its payload in bytes."""
-        return Length(self._column("length"), self._where("length"))
-
-    @property
-    def window(self) -> int:
-        """The window field, not scaled."""
-        return self._column("window")
-
-    @property
-    def end(self) -> Seq:
-        """The sequence number after it: seq + payload, + 1 for a SYN, + 1 for a FIN (RFC 9293 §3.4)."""
-        end = self._place + int(self.len) if self.len else self._place
-        return end + 1 if self.bits & (SYN | FIN) else end
-
-    @property
     def relative(self) -> tuple[int, int, int | None]:
         """(seq, end, ack) counted from the ISNs, as in Wireshark; ack is None where the flag is off."""
-        numbers, row = self._conversation.numbers, self._row
-        ack = int(numbers.ack[row]) if self.has_ack else None
-        return int(numbers.position[row]), int(numbers.end[row]), ack
+        ack = self._position("ack") if self.has_ack else None
+        return self._position("position"), self._position("end"), ack
 
     @property
     def expected_seq(self) -> Seq:
         """The number its sender had reached before it: where new data must begin."""
-        before = int(self._conversation.numbers.sent_row[self._row])
+        before = self._position("sent_row")
         if before == NONE:
             return self._place
         return self._conversation.at(before).end
 
     @property
-    def offset(self) -> int:
-        """Its seq minus `expected_seq`: 0 in sequence, > 0 a gap before it, < 0 sent before."""
-        numbers = self._conversation.numbers
-        if numbers.sent_row[self._row] == NONE:
-            return 0
-        return int(numbers.position[self._row] - numbers.sent[self._row])
-
-    @property
     def is_elsewhere(self) -> bool:
         """Whether it stands elsewhere than where its sender had got to, as far as the capture shows."""
-        return bool(self._column("seq_shown")) and self.offset != 0
+        return bool(self._seq_shown) and self.offset != 0
 
     @property
     def repeats(self) -> bool:
         """Whether all it occupies had been sent before, from a boundary: a retransmission."""
-        conversation, row = self._conversation, self._row
-        numbers = conversation.numbers
-        if numbers.end[row] <= numbers.position[row] or numbers.end[row] > numbers.sent[row]:
+        if self.offset >= 0:
             return False
-        return conversation.is_boundary(self.sender, int(numbers.position[row]), before=row)
+        position, end = self._position("position"), self._position("end")
+        if end <= position or end > self._position("sent"):
+            return False
+        return self._conversation.is_boundary(self.sender, position, before=self.row)
 
     @property
     def came_late(self) -> bool:
@@ -183,14 +157,14 @@ class Segment:
         It stands where its sender's stream had once got to, and acknowledges nothing that is news any more. A host
         with two CPUs may well send an ACK on one of them while a program sends data on the other.
         """
-        conversation, row = self._conversation, self._row
-        numbers = conversation.numbers
+        if self.offset >= 0:
+            return False
+        position = self._position("position")
         return (
-            self.offset < 0
-            and numbers.end[row] == numbers.position[row]
+            self._position("end") == position
             and not self.has_rst
-            and bool(numbers.ack[row] <= numbers.acked[row])
-            and conversation.is_boundary(self.sender, int(numbers.position[row]), before=row)
+            and self._position("ack") <= self._position("acked")
+            and self._conversation.is_boundary(self.sender, position, before=self.row)
         )
 
     @property
@@ -203,10 +177,9 @@ class Segment:
         conversation, offset = self._conversation, self.offset
         if offset == 0 or self.repeats or self.came_late:
             return True
-        numbers, row = conversation.numbers, self._row
-        start, stop = int(numbers.position[row]), int(numbers.end[row])
+        row, start, stop = self.row, self._position("position"), self._position("end")
         if offset > 0:
-            return conversation.is_filled_later(self.sender, int(numbers.sent[row]), start, after=row)
+            return conversation.is_filled_later(self.sender, self._position("sent"), start, after=row)
         on_boundary = any(conversation.is_boundary(self.sender, place, before=row) for place in (start, stop))
         return stop > start and on_boundary and conversation.is_free(self.sender, start, stop, before=row)
 
@@ -216,9 +189,10 @@ class Segment:
 
         A frame that was merely captured twice (equal in every field, IP identification included) repeats nothing.
         """
-        conversation = self._conversation
-        before = int(conversation.numbers.sent_row[self._row])
-        if before == NONE or not (self.repeats or self.offset < 0) or self._is_copy_of(conversation.at(before)):
+        if self.offset >= 0:
+            return None
+        conversation, before = self._conversation, self._position("sent_row")
+        if before == NONE or self._is_copy_of(conversation.at(before)):
             return None
         return self.time - conversation.at(before).time
 
@@ -229,13 +203,13 @@ class Segment:
     @property
     def highest_sent_by_peer(self) -> Seq | None:
         """How far the other end had sent before it, None if nothing of that end was captured before."""
-        row = int(self._conversation.numbers.peer_sent_row[self._row])
+        row = self._position("peer_sent_row")
         return None if row == NONE else self._conversation.at(row).end
 
     @property
     def acked_before(self) -> Seq | None:
         """The highest ack its sender had sent before it, if any."""
-        row = int(self._conversation.numbers.acked_row[self._row])
+        row = self._position("acked_row")
         return None if row == NONE else self._conversation.at(row).ack
 
     @property
@@ -245,6 +219,8 @@ class Segment:
         Raises:
             NotShown: the capture holds no options (a text listing may not).
         """
+        if self._options is not None:
+            return self._options
         if not self._conversation.segments_columns.options_shown:
             raise NotShown(f"the capture does not hold TCP options (frame {self.frame})")
 
@@ -253,13 +229,14 @@ class Segment:
             return None if value == ABSENT else value
 
         tsval, tsecr = present("tsval"), present("tsecr")
-        return Options(
+        self._options = Options(
             mss=present("mss"),
             window_scale=present("wscale"),
             sack_permitted=bool(self._column("sack_permitted")),
             sack=bool(self._column("sack")),
             timestamps=None if tsval is None or tsecr is None else (tsval, tsecr),
         )
+        return self._options
 
     @property
     def payload(self) -> bytes:
@@ -268,7 +245,7 @@ class Segment:
         Raises:
             NotShown: the capture does not hold them all.
         """
-        held = self._conversation.segments_columns.payload(int(self._conversation.rows.rows[self._row]))
+        held = self._conversation.segments_columns.payload(int(self._conversation.rows.rows[self.row]))
         if held is None or len(held) < self.len:
             raise NotShown(f"the capture does not hold the payload of frame {self.frame}")
         return held

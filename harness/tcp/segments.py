@@ -1,6 +1,7 @@
 """A capture's TCP segments as columns: numpy arrays of one length, one row a segment, in capture order."""
 
 import ipaddress
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -9,6 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 ABSENT = -1  # an option that a segment does not carry
+# An address key: an IPv4 address is its number, an IPv6 address 2³² plus its place in a table. Above that stands which
+# of several captures it is of, where these are worked out together: the same address in two captures is not one host.
+_IPV6 = 1 << 32
+_CAPTURE_AT = 33
+MOST_TOGETHER = 1 << 14
 
 
 def _no_payload(_row: int) -> bytes | None:
@@ -96,6 +102,41 @@ def concatenated(parts: list[Segments]) -> Segments:
     return replace(parts[-1], **columns, payload=_no_payload, sack_blocks=_no_blocks)
 
 
+def together(parts: list[Segments]) -> Segments:
+    """The segments of several captures as if they were one, each with hosts of its own; at most `MOST_TOGETHER`.
+
+    A capture that holds no options must not be among others.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
+    sizes = np.array([len(part) for part in parts])
+    capture = np.repeat(np.arange(len(parts), dtype=np.uint64), sizes) << np.uint64(_CAPTURE_AT)
+    tables = np.array([len(part.ipv6) for part in parts])
+    if tables.any():
+        before = np.repeat((np.cumsum(tables) - tables).astype(np.uint64), sizes)
+        for name in ("src", "dst"):
+            columns[name] = np.where(columns[name] < _IPV6, columns[name], columns[name] + before)
+    for name in ("src", "dst"):
+        columns[name] = columns[name] | capture
+    starts = (np.cumsum(sizes) - sizes).tolist()
+
+    def place(row: int) -> tuple[Segments, int]:
+        part = bisect_right(starts, row) - 1
+        return parts[part], row - starts[part]
+
+    def payload(row: int) -> bytes | None:
+        part, at = place(row)
+        return part.payload(at)
+
+    def sack_blocks(row: int) -> tuple[tuple[int, int], ...]:
+        part, at = place(row)
+        return part.sack_blocks(at)
+
+    table = tuple(address for part in parts for address in part.ipv6)
+    return replace(parts[0], **columns, ipv6=table, payload=payload, sack_blocks=sack_blocks)
+
+
 _DTYPES: dict[str, Any] = {
     "frame": np.int64,
     "time": np.int64,
@@ -140,9 +181,10 @@ def address_key(text: str) -> int:
 
 def address_text(key: int, ipv6: tuple[bytes, ...] = ()) -> str:
     """The inverse of `address_key`; a key from 2³² on is a place in the table of IPv6 addresses."""
-    if key < 1 << 32:
+    key &= (1 << _CAPTURE_AT) - 1
+    if key < _IPV6:
         return f"{key >> 24}.{key >> 16 & 255}.{key >> 8 & 255}.{key & 255}"
-    return str(ipaddress.IPv6Address(ipv6[int(key) - (1 << 32)]))
+    return str(ipaddress.IPv6Address(ipv6[int(key) - _IPV6]))
 
 
 def endpoint_text(key: int, port: int, ipv6: tuple[bytes, ...] = ()) -> str:

@@ -257,9 +257,33 @@ def split(segments: Segments) -> list[Rows]:
 
 def rows_of(segments: Segments, batch: Batch) -> list[Rows]:
     """Each group's rows, with who opened it, in order of the conversations."""
-    parts = zip(np.split(batch.rows, batch.start[1:]), np.split(batch.from_low, batch.start[1:]), strict=True)
-    oriented = [_oriented(segments, rows, from_low) for rows, from_low in parts]
-    return [oriented[group] for group in np.argsort(batch.conversation, kind="stable").tolist()]
+    low = initiators(segments, batch)
+    forward = batch.from_low == low[batch.group]
+    heads = batch.rows[batch.start]
+    sources = zip(segments.src[heads].tolist(), segments.sport[heads].tolist(), strict=True)
+    targets = zip(segments.dst[heads].tolist(), segments.dport[heads].tolist(), strict=True)
+    by_initiator = forward[batch.start].tolist()
+    stops = [*batch.start.tolist(), len(batch.rows)]
+    found = []
+    for group, (source, target, turned) in enumerate(zip(sources, targets, by_initiator, strict=True)):
+        places = slice(stops[group], stops[group + 1])
+        ends = (source, target) if turned else (target, source)
+        found.append(Rows(batch.rows[places], forward[places], *ends))
+    return [found[group] for group in np.argsort(batch.conversation, kind="stable").tolist()]
+
+
+def initiators(segments: Segments, batch: Batch) -> Bools:
+    """For each group of a whole capture, whether the low end is the initiator."""
+    opening = segments.flags[batch.rows] & (SYN | ACK)
+    found = []
+    for wanted in (SYN, SYN | ACK):
+        places = indices(opening == wanted)[::-1]
+        by = np.full(len(batch.start), NONE)
+        by[batch.group[places]] = 1 - batch.from_low[places]
+        found.append(by)
+    heads = batch.rows[batch.start]
+    ports = segments.sport[heads].astype(np.int64), segments.dport[heads].astype(np.int64)
+    return initiator_is_low(found[0], found[1], batch.from_low[batch.start], *ports)
 
 
 def initiator_is_low(syn_by: Ints, syn_ack_by: Ints, first_by_low: Bools, sport: Ints, dport: Ints) -> Bools:
@@ -275,19 +299,3 @@ def initiator_is_low(syn_by: Ints, syn_ack_by: Ints, first_by_low: Bools, sport:
     by_ports = first_by_low == (dport <= sport)
     found: Bools = np.where(syn_by != NONE, syn_by == LOW, np.where(syn_ack_by != NONE, syn_ack_by != LOW, by_ports))
     return found
-
-
-def _oriented(segments: Segments, rows: Ints, from_low: Bools) -> Rows:
-    """Say which end is the initiator."""
-    flags = segments.flags[rows]
-    first = int(rows[0])
-    ends = 1 - from_low
-    syn_by = [NONE, *ends[(flags & (SYN | ACK)) == SYN][:1]][-1]
-    syn_ack_by = [NONE, *ends[(flags & (SYN | ACK)) == (SYN | ACK)][:1]][-1]
-    ports = segments.sport[rows[:1]].astype(np.int64), segments.dport[rows[:1]].astype(np.int64)
-    low = bool(initiator_is_low(np.array([syn_by]), np.array([syn_ack_by]), from_low[:1], *ports)[0])
-    forward = from_low if low else ~from_low
-    source = (int(segments.src[first]), int(segments.sport[first]))
-    target = (int(segments.dst[first]), int(segments.dport[first]))
-    initiator, responder = (source, target) if forward[0] else (target, source)
-    return Rows(rows, forward, initiator, responder)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from harness.tcp.ends import End
+from harness.tcp.ends import End, other
 from harness.tcp.flags import FIN, RST
 from harness.tcp.segment import NotShown, Segment
 from harness.tcp.values import Seq
@@ -32,7 +32,7 @@ class Stream:
 
     @property
     def _own(self) -> tuple[Segment, ...]:
-        found = tuple(s for s in self._conversation.rows_in_order if s.sender == self.end)
+        found = self._conversation.sent_by[self.end]
         if not found:
             raise NotShown(f"the capture shows no segment sent by the {self.end}")
         return found
@@ -47,8 +47,8 @@ class Stream:
         Raises:
             NotShown: its SYN was not captured.
         """
-        for segment in self._conversation.rows_in_order:
-            if segment.sender == self.end and segment.has_syn:
+        for segment in self._conversation.sent_by[self.end]:
+            if segment.has_syn:
                 return self._show(segment).seq
         raise NotShown(f"the capture does not show the {self.end}'s SYN")
 
@@ -89,14 +89,9 @@ class Stream:
             NotShown: there is no FIN, or no ACK of it.
         """
         fin = self.fin
-        numbers = self._conversation.numbers
-        for segment in self._conversation.rows_in_order:
-            if (
-                segment.sender != self.end
-                and segment.has_ack
-                and not segment.has_rst
-                and numbers.ack[segment.row] >= numbers.end[fin.row]
-            ):
+        acks, fin_end = self._conversation.positions("ack"), fin.relative[1]
+        for segment in self._conversation.sent_by[other(self.end)]:
+            if segment.has_ack and not segment.has_rst and acks[segment.row] >= fin_end:
                 return self._show(segment)
         raise NotShown(f"the capture shows no ACK of the {self.end}'s FIN (frame {fin.frame})")
 
@@ -112,7 +107,7 @@ class Stream:
 
     def acks_of(self, position: int) -> Iterator[Segment]:
         """The peer's segments that acknowledge more than *position* of this stream, in order."""
-        numbers = self._conversation.numbers
-        for segment in self._conversation.rows_in_order:
-            if segment.sender != self.end and segment.has_ack and numbers.ack[segment.row] > position:
+        acks = self._conversation.positions("ack")
+        for segment in self._conversation.sent_by[other(self.end)]:
+            if segment.has_ack and acks[segment.row] > position:
                 yield self._show(segment)

@@ -4,8 +4,7 @@
 circle. `Length` and `Flags` compare like the int and the text they are.
 """
 
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from harness.tcp import flags as bits
 
@@ -17,8 +16,7 @@ def signed_difference(a: int, b: int) -> int:
     return (a - b + (MODULUS >> 1)) % MODULUS - (MODULUS >> 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
+class Where(NamedTuple):
     """Where a value stood: the field of a frame, and which end sent it ("initiator" or "responder")."""
 
     frame: int

@@ -1,4 +1,4 @@
-"""What harness.tcp.arithmetic promises: positions that do not wrap, and how far each end had got."""
+"""What harness.tcp.arithmetic and harness.tcp.relative promise: positions that do not wrap, and how far each end had got."""
 
 from dataclasses import dataclass, field
 
@@ -7,9 +7,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harness.tcp.arithmetic import NONE, Arithmetic, arithmetic
 from harness.tcp.flags import ACK, FIN, PSH, RST, SYN
+from harness.tcp.known import NONE
 from harness.tcp.notation import parse
+from harness.tcp.relative import Relative, relative_of
 from harness.tcp.segments import Segments, from_rows
 from harness.tcp.splitting import split
 
@@ -81,10 +82,10 @@ class Wire:
             assert getattr(found, name).tolist() == [row[name] for row in self.expected], name
 
 
-def numbers(segments: Segments) -> Arithmetic:
+def numbers(segments: Segments) -> Relative:
     """The columns of the only conversation."""
     (rows,) = split(segments)
-    return arithmetic(segments, rows)
+    return relative_of(segments, rows)
 
 
 # Any stream
