@@ -6,6 +6,7 @@ from invoke.context import Context
 from invoke.tasks import task
 
 from harness.cli import ROOT, command
+from harness.errors import HarnessError
 
 LAB_HELP = {"lab": "the lab whose rubric judges (default: handshake)"}
 OUTPUT_HELP = {
@@ -66,8 +67,9 @@ def check(
 
 
 @task(
+    iterable=["capture"],
     help={
-        "capture": "the capture file: pcap, pcapng, gzip of either, or tcpdump's text",
+        "capture": "the capture file: pcap, pcapng, gzip of either, or tcpdump's text; may be given several times",
         "json": "print the document (schema tcp-lab/analysis/v1) and nothing else",
         "segments": "every conversation's segments too",
         "filter": "only conversations with this end: HOST:PORT, HOST or :PORT",
@@ -77,7 +79,7 @@ def check(
 @command
 def analyze(
     _context: Context,
-    capture: str,
+    capture: list[str],
     json: bool = False,
     segments: bool = False,
     filter: str | None = None,  # noqa: A002
@@ -86,7 +88,9 @@ def analyze(
     """Say what each conversation of a capture is: how it opened and closed, both ends' states, notes on segments."""
     from harness.analysis import analyze as analyze_capture
 
-    return analyze_capture(Path(capture), json=json, segments=segments, filter_=filter, absolute=S)
+    if not capture:
+        raise HarnessError("which capture? ./invoke analyze --capture FILE")
+    return analyze_capture([Path(name) for name in capture], json=json, segments=segments, filter_=filter, absolute=S)
 
 
 @task

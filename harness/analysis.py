@@ -1,26 +1,33 @@
-"""`./invoke analyze`: what a capture's conversations are, from any file and of any size."""
+"""`./invoke analyze`: what the conversations of captures are, from any files and of any size."""
 
 import ipaddress
 import re
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, groupby
 from pathlib import Path
 
 import numpy as np
 
-from harness.captures.reading import MAX_BYTES, CapturePieces, read_file
-from harness.cli import complain, print_styled, width
-from harness.errors import HarnessError
+from harness.captures.capture import Capture
+from harness.captures.reading import MAX_BYTES, CapturePieces, read_file, read_many
+from harness.cli import NOT_JUDGED, complain, print_styled, width
+from harness.errors import HarnessError, one_line
 from harness.reports.analysis import Row, Source, as_json, as_text
 from harness.tcp.segments import Segments
-from harness.tcp.summary import summaries
+from harness.tcp.summary import summaries, summaries_of_many
 from harness.tcp.tracking import Tracker
 
 _END = re.compile(
     r"(?:\[(?P<ipv6>[0-9a-fA-F:.]+)\]|(?P<ipv4>[0-9.]*))(?::(?P<port>[0-9]{1,5}))?|(?P<bare_ipv6>[0-9a-fA-F:.]+)"
 )
+_SMALL = 1 << 20  # bytes of a file, for which working out many together pays
+_AT_ONCE = 64  # files
 _FILTER_HELP = "want HOST:PORT, HOST or :PORT, with an IP address (an IPv6 address in brackets: [fe80::1]:22)"
+
+
+Found = tuple[Source, Iterator[Row]]
 
 
 class EndFilter:
@@ -82,7 +89,12 @@ def _summarised(path: Path, wanted: EndFilter | None) -> tuple[Source, Tracker]:
     return source, tracker
 
 
-def _with_segments(path: Path, wanted: EndFilter | None) -> tuple[Source, Iterator[Row]]:
+def _source(capture: Capture) -> Source:
+    segments = len(capture.segments)
+    return Source(capture.format, capture.link_types, capture.frames, segments, capture.damage)
+
+
+def _with_segments(path: Path, wanted: EndFilter | None) -> Found:
     """The whole capture at once, with each conversation's segments."""
     from harness.tcp.conversation import conversations
 
@@ -90,28 +102,80 @@ def _with_segments(path: Path, wanted: EndFilter | None) -> tuple[Source, Iterat
     segments = wanted.keep(capture.segments) if wanted else capture.segments
     tracker = Tracker()
     found = conversations(segments, tracker)
-    source = Source(capture.format, capture.link_types, capture.frames, len(capture.segments), capture.damage)
-    return source, zip(summaries(tracker), found, strict=True)
+    return _source(capture), zip(summaries(tracker), found, strict=True)
 
 
-def analyze(path: Path, *, json: bool, segments: bool, filter_: str | None, absolute: bool) -> int:
-    """Print what a capture's conversations are; returns the exit status.
+def _alone(path: Path, wanted: EndFilter | None, *, segments: bool, json: bool) -> Found:
+    """One capture of any size; its rows are worked out as they are asked for."""
+    if segments:
+        return _with_segments(path, wanted)
+    source, tracker = _summarised(path, wanted)
+    if not json and tracker.known.count == 1 and path.stat().st_size <= MAX_BYTES:
+        return _with_segments(path, wanted)
+    return source, ((summary, None) for summary in summaries(tracker))
+
+
+def _together(paths: list[Path], wanted: EndFilter | None) -> Iterator[tuple[Path, Found | HarnessError]]:
+    """Small captures, many at once."""
+    read: list[Capture | HarnessError] = read_many([(str(path), path.read_bytes()) for path in paths])
+    whole = [one for one in read if isinstance(one, Capture)]
+    kept = [wanted.keep(one.segments) if wanted else one.segments for one in whole]
+    found = iter(zip(whole, summaries_of_many(kept), strict=True))
+    for path, one in zip(paths, read, strict=True):
+        if isinstance(one, HarnessError):
+            yield path, one
+        else:
+            capture, told = next(found)
+            yield path, (_source(capture), ((summary, None) for summary in told))
+
+
+def _documents(
+    paths: list[Path], wanted: EndFilter | None, *, segments: bool, json: bool
+) -> Iterator[tuple[Path, Found | HarnessError]]:
+    """What is to be printed of each capture, in their order, or why there is nothing."""
+    for is_small, some in groupby(paths, lambda path: len(paths) > 1 and not segments and _is_small(path)):
+        waiting = list(some)
+        if is_small:
+            for begin in range(0, len(waiting), _AT_ONCE):
+                yield from _together(waiting[begin : begin + _AT_ONCE], wanted)
+            continue
+        for path in waiting:
+            try:
+                yield path, _alone(path, wanted, segments=segments, json=json)
+            except HarnessError as error:
+                yield path, error
+
+
+def _is_small(path: Path) -> bool:
+    try:
+        return path.stat().st_size <= _SMALL
+    except OSError:
+        return False  # who reads it says what is wrong
+
+
+def analyze(paths: list[Path], *, json: bool, segments: bool, filter_: str | None, absolute: bool) -> int:
+    """Print what the conversations of each capture are, a document each; returns the exit status.
+
+    Of several captures one that cannot be read is told of, and the others are analyzed all the same.
 
     Raises:
-        HarnessError: the file cannot be read, or is no capture.
+        HarnessError: there is one file, and it cannot be read, or is no capture.
     """
     wanted = EndFilter(filter_) if filter_ else None
-    if not segments:
-        source, tracker = _summarised(path, wanted)
-        rows: Iterator[Row] = ((summary, None) for summary in summaries(tracker))
-        if not json and tracker.known.count == 1 and path.stat().st_size <= MAX_BYTES:
-            source, rows = _with_segments(path, wanted)
-    else:
-        source, rows = _with_segments(path, wanted)
-    if json:
-        sys.stdout.writelines(as_json(source, rows))
-    else:
-        print_styled(as_text(source, rows, width=width(), absolute=absolute))
-    if source.damage:
-        complain(f"{path}: {source.damage}; what stands before it was analyzed")
-    return 0
+    status = 0
+    for path, found in _documents(paths, wanted, segments=segments, json=json):
+        if isinstance(found, HarnessError):
+            if len(paths) == 1:
+                raise found
+            complain(one_line(str(found), 1000))
+            status = NOT_JUDGED
+            continue
+        source, rows = found
+        if json:
+            sys.stdout.writelines(as_json(source, rows))
+        else:
+            title = [(str(path), "bold")] if len(paths) > 1 else []
+            print_styled(chain(title, as_text(source, rows, width=width(), absolute=absolute)))
+        if source.damage:
+            complain(f"{path}: {source.damage}; what stands before it was analyzed")
+    return status

@@ -106,6 +106,23 @@ class Decoder:
         order = np.argsort(np.concatenate([part["row"] for part in parts]), kind="stable")
         return self._segments(frames, {name: np.concatenate([part[name] for part in parts])[order] for name in columns})
 
+    def decode_alike(self, parts: list[Frames]) -> list[Segments | None]:
+        """The segments of many small captures at once; None for one in which not every frame looks like most."""
+        frames = _joined(parts)
+        columns, is_usual = _usual(frames)
+        stops = np.cumsum([len(part.start) for part in parts])
+        bounds = np.searchsorted(columns["row"], np.append(0, stops)).tolist()
+        found: list[Segments | None] = []
+        for number, (part, stop) in enumerate(zip(parts, stops.tolist(), strict=True)):
+            begin = stop - len(part.start)
+            if not is_usual[begin:stop].all():
+                found.append(None)
+                continue
+            its = {name: column[bounds[number] : bounds[number + 1]] for name, column in columns.items()}
+            its["row"] = its["row"] - begin
+            found.append(self._segments(replace(part, data=frames.data), its))
+        return found
+
     def _unusual(self, data: Octets, packets: Packets) -> dict[str, NDArray[Any]]:
         """The segments in these IP packets, field by field."""
         read = Fields(data)
@@ -185,6 +202,18 @@ class Decoder:
             payload=payload,
             sack_blocks=sack_blocks,
         )
+
+
+def _joined(parts: list[Frames]) -> Frames:
+    """The frames of several files as if they were one's."""
+    before = np.cumsum([0, *(len(part.data) for part in parts[:-1])]).tolist()
+    return Frames(
+        np.concatenate([part.data for part in parts]),
+        np.concatenate([part.start + offset for part, offset in zip(parts, before, strict=True)]),
+        np.concatenate([part.captured for part in parts]),
+        np.concatenate([part.time for part in parts]),
+        np.concatenate([part.link for part in parts]),
+    )
 
 
 def _with_packets(frames: Frames, packets: list[bytes]) -> tuple[Frames, Packets]:

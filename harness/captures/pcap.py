@@ -11,6 +11,7 @@ from harness.captures.frames import Decoder, Frames
 from harness.captures.lockstep import Words, chain
 from harness.errors import HarnessError
 from harness.tcp.arrays import indices
+from harness.tcp.segments import Segments
 
 # Magic number as stored → (byte order, nanoseconds a tick).
 _MAGIC = {
@@ -115,15 +116,28 @@ class PcapScanner:
             self.damage = f"frame {frame} is cut off after {size - at - _RECORD} of {kept} bytes, {place}"
 
 
-def read_pcap(data: bytes, name: str) -> Capture:
-    """Read a whole pcap file.
+def scan_pcap(data: bytes, name: str) -> tuple[PcapScanner, Frames]:
+    """Find the frames of a whole pcap file.
 
     Raises:
         HarnessError: its header is cut off.
     """
     scanner = PcapScanner.of_header(data[:HEADER], name)
     frames, _ = scanner.scan(with_spare(data[HEADER:]), len(data) - HEADER, HEADER, final=True)
-    segments = Decoder().decode(frames)
-    return Capture(
-        "pcap", tuple(scanner.link_types), scanner.frames, scanner.frames - len(segments), scanner.damage, segments
-    )
+    return scanner, frames
+
+
+def pcap_capture(scanner: PcapScanner, segments: Segments) -> Capture:
+    """A pcap file whose frames were decoded."""
+    others = scanner.frames - len(segments)
+    return Capture("pcap", tuple(scanner.link_types), scanner.frames, others, scanner.damage, segments)
+
+
+def read_pcap(data: bytes, name: str) -> Capture:
+    """Read a whole pcap file.
+
+    Raises:
+        HarnessError: its header is cut off.
+    """
+    scanner, frames = scan_pcap(data, name)
+    return pcap_capture(scanner, Decoder().decode(frames))

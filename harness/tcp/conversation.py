@@ -4,7 +4,6 @@
 asserts are straight lines; a check that ran into it is *not shown*, never passed.
 """
 
-from bisect import bisect_right
 from dataclasses import replace
 from functools import cached_property
 
@@ -17,7 +16,7 @@ from harness.tcp.ends import ENDS, End, other
 from harness.tcp.flags import ACK, RST, SYN
 from harness.tcp.relative import Relative, relative
 from harness.tcp.segment import FIELDS, NotShown, Options, Segment
-from harness.tcp.segments import Segments, endpoint_text, together
+from harness.tcp.segments import Segments, bundles, capture_of, endpoint_text
 from harness.tcp.splitting import EndKey, Rows, initiators, rows_of
 from harness.tcp.states import State
 from harness.tcp.stream import Stream
@@ -361,18 +360,9 @@ def conversations(segments: Segments, tracker: Tracker | None = None) -> list[Co
 
 
 def conversations_of_many(captures: list[Segments]) -> list[list[Conversation]]:
-    """Each capture's conversations, as `conversations`: working out many small ones together costs a tenth.
-
-    Args:
-        captures: at most `segments.MOST_TOGETHER`; those that hold options and those that do not are worked out apart.
-    """
+    """Each capture's conversations, as `conversations`: working out many small ones together costs a tenth."""
     found: list[list[Conversation]] = [[] for _ in captures]
-    for options_shown in (True, False):
-        places = [place for place, one in enumerate(captures) if one.options_shown is options_shown and len(one)]
-        if not places:
-            continue
-        parts = [captures[place] for place in places]
-        stops = np.cumsum([len(part) for part in parts]).tolist()
-        for conversation in conversations(together(parts)):
-            found[places[bisect_right(stops, int(conversation.rows.rows[0]))]].append(conversation)
+    for places, segments in bundles(captures):
+        for conversation in conversations(segments):
+            found[places[capture_of(conversation.rows.initiator[0])]].append(conversation)
     return found

@@ -2,7 +2,7 @@
 
 import ipaddress
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -13,8 +13,8 @@ ABSENT = -1  # an option that a segment does not carry
 # An address key: an IPv4 address is its number, an IPv6 address 2³² plus its place in a table. Above that stands which
 # of several captures it is of, where these are worked out together: the same address in two captures is not one host.
 _IPV6 = 1 << 32
-_CAPTURE_AT = 33
-MOST_TOGETHER = 1 << 14
+CAPTURE_AT = 33
+_MOST_TOGETHER = 1 << 14
 
 
 def _no_payload(_row: int) -> bytes | None:
@@ -102,16 +102,30 @@ def concatenated(parts: list[Segments]) -> Segments:
     return replace(parts[-1], **columns, payload=_no_payload, sack_blocks=_no_blocks)
 
 
-def together(parts: list[Segments]) -> Segments:
-    """The segments of several captures as if they were one, each with hosts of its own; at most `MOST_TOGETHER`.
+def capture_of(address_key: int) -> int:
+    """Which of several captures that are worked out together an address is of."""
+    return address_key >> CAPTURE_AT
 
-    A capture that holds no options must not be among others.
+
+def bundles(captures: list[Segments]) -> Iterator[tuple[list[int], Segments]]:
+    """Captures to be worked out together: their places, and their segments as if they were one capture's.
+
+    Those that hold options and those that do not are apart; empty ones are in none.
     """
+    for options_shown in (True, False):
+        places = [place for place, one in enumerate(captures) if one.options_shown is options_shown and len(one)]
+        for begin in range(0, len(places), _MOST_TOGETHER):
+            some = places[begin : begin + _MOST_TOGETHER]
+            yield some, together([captures[place] for place in some])
+
+
+def together(parts: list[Segments]) -> Segments:
+    """The segments of several captures as if they were one, each with hosts of its own; see `bundles`."""
     if len(parts) == 1:
         return parts[0]
     columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
     sizes = np.array([len(part) for part in parts])
-    capture = np.repeat(np.arange(len(parts), dtype=np.uint64), sizes) << np.uint64(_CAPTURE_AT)
+    capture = np.repeat(np.arange(len(parts), dtype=np.uint64), sizes) << np.uint64(CAPTURE_AT)
     tables = np.array([len(part.ipv6) for part in parts])
     if tables.any():
         before = np.repeat((np.cumsum(tables) - tables).astype(np.uint64), sizes)
@@ -181,7 +195,7 @@ def address_key(text: str) -> int:
 
 def address_text(key: int, ipv6: tuple[bytes, ...] = ()) -> str:
     """The inverse of `address_key`; a key from 2³² on is a place in the table of IPv6 addresses."""
-    key &= (1 << _CAPTURE_AT) - 1
+    key &= (1 << CAPTURE_AT) - 1
     if key < _IPV6:
         return f"{key >> 24}.{key >> 16 & 255}.{key >> 8 & 255}.{key & 255}"
     return str(ipaddress.IPv6Address(ipv6[int(key) - _IPV6]))

@@ -12,7 +12,7 @@ from harness.tcp.arrays import indices
 from harness.tcp.control import ACKS_SYN, BY_RESPONDER, turned
 from harness.tcp.flags import ACK, RST, SYN
 from harness.tcp.known import NONE
-from harness.tcp.segments import ABSENT, endpoint_text
+from harness.tcp.segments import ABSENT, CAPTURE_AT, Segments, bundles, endpoint_text
 from harness.tcp.splitting import initiator_is_low
 from harness.tcp.tracking import ANY_DATA, Scripts, Tracker, completeness
 from harness.tcp.verdict import Closer, verdict
@@ -108,6 +108,19 @@ def initiators(tracker: Tracker, scripts: Scripts) -> NDArray[np.bool_]:
     )
 
 
+def summaries_of_many(captures: list[Segments]) -> list[list[Summary]]:
+    """The summaries of many small captures, worked out together."""
+    found: list[list[Summary]] = [[] for _ in captures]
+    for places, segments in bundles(captures):
+        tracker = Tracker()
+        tracker.take_all(segments)
+        whole = tracker.known.whole[: tracker.known.count]
+        of = np.sort(whole["low"] >> np.uint64(16 + CAPTURE_AT)).tolist()
+        for capture, summary in zip(of, summaries(tracker), strict=True):
+            found[places[capture]].append(summary)
+    return found
+
+
 def summaries(tracker: Tracker) -> Iterator[Summary]:
     """All conversations, in order of their first frame."""
     tracker.finish()
@@ -131,7 +144,8 @@ def summaries(tracker: Tracker) -> Iterator[Summary]:
     columns = [whole[name].tolist() for name in ("first_frame", "last_frame", "segments")]
     all_completeness = completeness(whole).tolist()
     has_data = (whole["completeness"] & ANY_DATA != 0).tolist()
-    for number in np.argsort(whole["first_frame"], kind="stable").tolist():  # a few were held back
+    of = whole["low"] >> np.uint64(16 + CAPTURE_AT)  # several captures: one after the other
+    for number in np.lexsort((whole["first_frame"], of)).tolist():  # a few were held back
         first_frame, last_frame, segments = (column[number] for column in columns)
         script, history = tuple(codes[stops[number] : stops[number + 1]].tolist()), all_histories[number]
         said = verdict(script, initiator_acked=one.acked[number])

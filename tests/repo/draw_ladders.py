@@ -24,7 +24,8 @@ def ladder(switches: str) -> str:
     printed = io.StringIO()
     with redirect_stdout(printed):
         assert (
-            analyze(ROOT / capture, json=False, segments="--segments" in more, filter_=None, absolute="-S" in more) == 0
+            analyze([ROOT / capture], json=False, segments="--segments" in more, filter_=None, absolute="-S" in more)
+            == 0
         )
     drawn: list[str] = []
     drawing = False

@@ -44,7 +44,7 @@ def document(capture: str) -> dict[str, Any]:
     """What --json --segments prints of a capture."""
     printed = StringIO()
     with redirect_stdout(printed):
-        analyze(NAMED / f"{capture}.pcap", json=True, segments=True, filter_=None, absolute=False)
+        analyze([NAMED / f"{capture}.pcap"], json=True, segments=True, filter_=None, absolute=False)
     found: dict[str, Any] = json.loads(printed.getvalue())
     return found
 

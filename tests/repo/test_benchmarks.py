@@ -203,7 +203,7 @@ def assert_table(said: str, rounds: int) -> None:
             assert aim in lines["aim"]
         else:
             assert f"not compared: {tool} is not installed" in lines
-    assert re.search(r"one conversation of 60 packets.*\n  harness +\d+\.\d+ ms", said)
+    assert re.search(r"one conversation of 60 packets.*\n  harness, 100 files +\d+\.\d+ ms a file", said)
 
 
 def test_the_comparison(tmp_path: Path) -> None:

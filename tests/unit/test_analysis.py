@@ -53,14 +53,14 @@ def two(tmp_path: Path) -> Path:
 
 def document(capsys: pytest.CaptureFixture[str], path: Path, **switches: Any) -> dict[str, Any]:
     """What --json prints."""
-    assert analyze(path, **{"json": True, "segments": False, "filter_": None, "absolute": False, **switches}) == 0
+    assert analyze([path], **{"json": True, "segments": False, "filter_": None, "absolute": False, **switches}) == 0
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
 
 
 def text(capsys: pytest.CaptureFixture[str], path: Path, **switches: Any) -> list[str]:
     """The lines that are printed without --json."""
-    assert analyze(path, **{"json": False, "segments": False, "filter_": None, "absolute": False, **switches}) == 0
+    assert analyze([path], **{"json": False, "segments": False, "filter_": None, "absolute": False, **switches}) == 0
     return capsys.readouterr().out.splitlines()
 
 
@@ -108,7 +108,7 @@ def test_times_have_all_their_digits(capsys: pytest.CaptureFixture[str], tmp_pat
     path = tmp_path / "x.pcap"
     frames = frames_of(parse("+0 > S 0:0(0)"))
     path.write_bytes(encode([replace(frames[0], time=10**18 + 1)], nanoseconds=True))
-    analyze(path, json=True, segments=True, filter_=None, absolute=False)
+    analyze([path], json=True, segments=True, filter_=None, absolute=False)
     assert '"time": 1000000000.000000001' in capsys.readouterr().out
 
 
@@ -159,7 +159,7 @@ def test_a_capture_too_large_for_memory_has_no_ladder(
         monkeypatch.setattr(module, "MAX_BYTES", 1000)
     assert len(text(capsys, RECORDED)) == 2
     with pytest.raises(HarnessError, match="larger than"):
-        analyze(RECORDED, json=True, segments=True, filter_=None, absolute=False)
+        analyze([RECORDED], json=True, segments=True, filter_=None, absolute=False)
 
 
 @pytest.mark.parametrize("cut", [1, 20, 500])
@@ -169,7 +169,7 @@ def test_what_stands_before_damage_is_analyzed(capsys: pytest.CaptureFixture[str
     path = tmp_path / "cut.pcap"
     path.write_bytes(data[:-cut])
     for segments in (False, True):
-        analyze(path, json=True, segments=segments, filter_=None, absolute=False)
+        analyze([path], json=True, segments=segments, filter_=None, absolute=False)
         said = capsys.readouterr()
         found = json.loads(said.out)
         assert found["capture"]["truncated"] is True
@@ -231,3 +231,24 @@ def test_pcapng_says_the_same(capsys: pytest.CaptureFixture[str], tmp_path: Path
     path = tmp_path / "x.pcapng"
     subprocess.run(["editcap", "-F", "pcapng", str(RECORDED), str(path)], check=True, timeout=60)
     assert document(capsys, path)["conversations"] == document(capsys, RECORDED)["conversations"]
+
+
+def test_several_captures(capsys: pytest.CaptureFixture[str], two: Path, tmp_path: Path) -> None:
+    """A document each, in their order; one that cannot be read is told of, and the others are analyzed."""
+    damaged = tmp_path / "damaged.pcap"
+    damaged.write_bytes(two.read_bytes()[:-1])
+    paths = [two, tmp_path / "none.pcap", RECORDED, damaged]
+    switches: dict[str, Any] = {"segments": False, "filter_": None, "absolute": False}
+    assert analyze(paths, json=True, **switches) == 2
+    out, errors = capsys.readouterr()
+    documents, at, read = [], 0, json.JSONDecoder()
+    while out[at:].strip():
+        found, at = read.raw_decode(out, at + len(out[at:]) - len(out[at:].lstrip()))
+        documents.append(found)
+    assert documents == [document(capsys, path) for path in (two, RECORDED, damaged)]
+    assert [line.split(":")[0] for line in errors.splitlines()] == [str(paths[1]), str(damaged)]
+    assert analyze([two, RECORDED], json=False, **switches) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line in map(str, paths)] == [str(two), str(RECORDED)]
+    assert analyze([two, RECORDED], json=False, **{**switches, "segments": True}) == 0
+    assert capsys.readouterr().out.count("│") > 20

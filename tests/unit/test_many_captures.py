@@ -6,10 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.captures.reading import load_capture
+from harness.captures.capture import Capture
+from harness.captures.reading import load_capture, read_capture, read_many
+from harness.errors import HarnessError
 from harness.tcp.conversation import Conversation, conversations, conversations_of_many
 from harness.tcp.notes import notes
-from harness.tcp.segments import Segments, from_rows, together
+from harness.tcp.segments import COLUMNS, Segments, from_rows, together
+from harness.tcp.summary import Summary, summaries, summaries_of_many
+from harness.tcp.tracking import Tracker
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 FILES = [*sorted((DATA / "named").glob("*.pcap")), *sorted(DATA.glob("*.pcap")), *sorted(DATA.glob("*.txt"))]
@@ -67,3 +71,49 @@ def test_captures_with_ipv6_addresses_of_their_own(captures: list[Segments]) -> 
 
 def test_one_capture_is_itself(captures: list[Segments]) -> None:
     assert together(captures[:1]) is captures[0]
+
+
+def as_read(name: str, data: bytes) -> object:
+    """What reading one capture alone gives."""
+    try:
+        capture = read_capture(data, name)
+    except HarnessError as error:
+        return str(error)
+    return described(capture)
+
+
+def described(capture: Capture) -> object:
+    """All that a capture holds."""
+    segments = capture.segments
+    return (
+        (capture.format, capture.link_types, capture.frames, capture.other_frames, capture.damage, segments.ipv6),
+        [getattr(segments, name).tolist() for name in COLUMNS],
+        [(segments.payload(row), segments.sack_blocks(row)) for row in range(len(segments))],
+    )
+
+
+def test_read_together_as_alone() -> None:
+    """Whole, cut, damaged, odd and impossible files among each other."""
+    whole = [(path.name, path.read_bytes()) for path in FILES]
+    one = whole[0][1]
+    broken = [
+        *((f"cut to {size}", one[:size]) for size in (0, 3, 23, 24, 30, 100, len(one) - 1)),
+        ("no link type of TCP", one[:20] + b"\xff\0\0\0" + one[24:]),
+        ("one long frame", one[:32] + b"\xff\xff\xff\x7f" + one[36:]),
+        ("one frame of something else", one[: 24 + 16 + 12] + b"\x08\x06" + one[24 + 16 + 14 :]),
+        ("nothing known", b"hello"),
+    ]
+    files = [*broken, *whole, *reversed(broken)]
+    found = [str(one) if isinstance(one, HarnessError) else described(one) for one in read_many(files)]
+    assert found == [as_read(*file) for file in files]
+    assert len({str(one)[:60] for one in found}) > 10
+    assert read_many([]) == []
+
+
+def test_summaries_together_as_alone(captures: list[Segments]) -> None:
+    def alone(segments: Segments) -> list[Summary]:
+        tracker = Tracker()
+        tracker.take_all(segments)
+        return list(summaries(tracker))
+
+    assert summaries_of_many([*captures, *captures]) == [alone(segments) for segments in captures] * 2
