@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.tcp.arithmetic import Numbers, firsts
+from harness.tcp.arithmetic import Numbers
 from harness.tcp.arrays import indices
 from harness.tcp.flags import RST
 from harness.tcp.known import NONE, Ends
@@ -34,18 +34,27 @@ class Resent:
     gaps: dict[tuple[int, int], _Gaps] = field(default_factory=dict)
 
     def take(  # noqa: PLR0913
-        self, segments: Segments, batch: Batch, of: Numbers, before: Ends, ends: Ends, *, more: bool
+        self,
+        segments: Segments,
+        batch: Batch,
+        of: Numbers,
+        before: Ends,
+        ends: Ends,
+        jumps: NDArray[np.int64],
+        *,
+        more: bool,
     ) -> None:
-        """Count a batch's retransmissions into *ends*, which is what is known after it; *more* may follow."""
+        """Count a batch's retransmissions into *ends*, which is what is known after it; *more* may follow.
+
+        *jumps* are the places that leave gaps (harness.tcp.gaps).
+        """
         occupies = (of.end > of.position) & (of.flags & RST == 0)
         for side, own in enumerate((batch.from_low, ~batch.from_low)):
             mine = own & occupies
             sent = indices(own)
             old = indices(mine & (of.end <= of.sent))
             old = old[~_is_copy(segments, batch, old, sent, before[:, side])]
-            leaves_gap = indices(mine & (of.position > of.sent))
-            first = firsts(batch, indices(own & (of.flags & RST == 0)))[batch.group[leaves_gap]]
-            leaves_gap = leaves_gap[before["spoke"][batch.group[leaves_gap], side] | (first != leaves_gap)]
+            leaves_gap = jumps[mine[jumps]]
             of_end = ends[:, side]
             of_end["gaps"][batch.group[leaves_gap]] = True
             careful = of_end["gaps"][batch.group[old]]

@@ -9,11 +9,12 @@ from harness.tcp.arithmetic import Numbers, numbers
 from harness.tcp.arrays import indices, sizes
 from harness.tcp.control import Control, control
 from harness.tcp.flags import ACK, FIN, RST, SYN
+from harness.tcp.gaps import Gaps, jumps
 from harness.tcp.known import Ends, Known
 from harness.tcp.resent import Resent
 from harness.tcp.segments import Segments, concatenated
 from harness.tcp.splitting import Batch, Splitter
-from harness.tcp.zeek import Letters, letters
+from harness.tcp.zeek import Letters, gap_letters, letters
 
 _BARE_SYN = 1
 ANY_DATA = 64  # our own bit beside Wireshark's: payload in any segment
@@ -73,14 +74,16 @@ class Tracker:
     Attributes:
         splitter: sorts the segments, and keeps what is known of each conversation.
         resent: counts retransmissions.
+        gaps: finds content gaps.
         scripts: the control segments so far, piece by piece.
-        letters: the letters of all histories so far, likewise.
+        letters: the letters of all histories so far, likewise; those of content gaps are told after the last piece.
         ipv6: the IPv6 addresses that address keys stand for.
         options_shown: whether the capture holds TCP options.
     """
 
     splitter: Splitter = field(default_factory=Splitter)
     resent: Resent = field(default_factory=Resent)
+    gaps: Gaps = field(default_factory=Gaps)
     scripts: list[Scripts] = field(default_factory=list)
     letters: list[Letters] = field(default_factory=list)
     ipv6: tuple[bytes, ...] = ()
@@ -95,7 +98,9 @@ class Tracker:
     def take_all(self, segments: Segments) -> Piece:
         """Work out a whole capture, of at least one segment."""
         batch, _ = self.splitter.split(segments)
-        return self._work_out(segments, batch)
+        piece = self._work_out(segments, batch)
+        self._tell_gaps()
+        return piece
 
     def take(self, segments: Segments) -> None:
         """Work out the next piece; `finish` is to be called after the last."""
@@ -112,6 +117,7 @@ class Tracker:
         if self._held is not None:
             held, self._held = self._held, None
             self.take_all(held)
+        self._tell_gaps()
         self.splitter.current.clear()
 
     def _work_out(self, segments: Segments, batch: Batch, *, more: bool = False) -> Piece:
@@ -120,11 +126,26 @@ class Tracker:
         worked_out = numbers(segments, batch, ends)
         script = control(segments, batch, worked_out, before, ends)
         self.letters.append(letters(segments, batch, worked_out, script, before, ends))
-        self.resent.take(segments, batch, worked_out, before, ends, more=more)
+        holes = jumps(batch, worked_out, before)
+        self.gaps.take(segments, batch, worked_out, before, ends, holes)
+        self.resent.take(segments, batch, worked_out, before, ends, holes, more=more)
         self.known.ends[batch.conversation] = ends
         self._keep(segments, batch, worked_out, script)
         self.ipv6, self.options_shown = segments.ipv6, segments.options_shown
         return Piece(batch, worked_out, script, ends)
+
+    def _tell_gaps(self) -> None:
+        """Turn the gaps found into letters: what the states were is in the scripts."""
+        found, self.gaps.found = self.gaps.found, {}
+        if found:
+            scripts: dict[int, list[tuple[int, int]]] = {conversation: [] for conversation, _ in found}
+            wanted = np.array(list(scripts))
+            for part in self.scripts:
+                mine = indices(np.isin(part.conversation, wanted))
+                columns = (part.conversation[mine], part.frame[mine], part.codes[mine])
+                for conversation, frame, code in zip(*(column.tolist() for column in columns), strict=True):
+                    scripts[conversation].append((frame, code))
+            self.letters.append(gap_letters(found, scripts))
 
     def _keep(self, segments: Segments, batch: Batch, of: Numbers, script: Control) -> None:
         rows = batch.rows[script.places]

@@ -1,13 +1,19 @@
 """Zeek's names for a connection: `conn_state` and `history`, as its conn.log has them.
 
 A history begins with "^" where the first segment captured is the responder's: Zeek has turned the connection round
-then. (Zeek does so where the sender's port is a well-known server's, we where it is the lower one.) Not given is "g",
-Zeek's letter for a gap in the payload.
+then. (Zeek does so where the sender's port is a well-known server's, we where it is the lower one.)
 
 Source: Zeek's documentation of base/protocols/conn/main.zeek; what it leaves open (what counts once, what a partial
 connection is) was read off its TCP analyser. Upper case is the originator, lower case the responder.
+
+"G" is a gap in the originator's payload, of which an ACK by the responder tells (harness.tcp.gaps). It stands after the
+letter of that ACK (TCPSessionAdapter::Process: update_history, then peer->AckReceived). It counts only while both ends
+are established, or have closed from there, after that ACK (TCP_Reassembler::Gap): so a RST tells of none unless both
+had closed, and a connection of which the responder's SYN was not captured has none. Of each end's the first, the tenth,
+… are written (Session::ScaledHistoryEntry).
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -21,7 +27,8 @@ from harness.tcp.arithmetic import Numbers
 from harness.tcp.arrays import indices, sizes
 from harness.tcp.control import BY_RESPONDER, HAS_DATA, Control
 from harness.tcp.flags import ACK, FIN, RST, SYN
-from harness.tcp.known import FAR, Ends
+from harness.tcp.gaps import Told
+from harness.tcp.known import FAR, HIGH, Ends
 from harness.tcp.segments import Segments
 from harness.tcp.splitting import Batch
 
@@ -40,6 +47,7 @@ class _End(Enum):
 
 
 _POWERS_OF_TEN = np.array([10**n for n in range(10)])
+_AFTER_THE_ACK = 3  # the rank of a gap's letter among those of one frame
 
 
 def _after(me: _End, peer: _End, flags: int, *, from_originator: bool, has_data: bool) -> tuple[_End, _End]:
@@ -93,6 +101,36 @@ def _name(originator: _End, responder: _End, history: str, *, data: bool) -> str
     return "S1" if originator is responder is _End.ESTABLISHED else "OTH"
 
 
+class _Both:
+    """The states of the originator and the responder.
+
+    Attributes:
+        states: now.
+        clean: for each, whether it is established, or closed from there.
+    """
+
+    __slots__ = ("_spoke", "clean", "states")
+
+    def __init__(self) -> None:
+        self.states = [_End.INACTIVE, _End.INACTIVE]
+        self.clean = [False, False]
+        self._spoke = [False, False]
+
+    def take(self, code: int, sender: int) -> None:
+        """A control segment (harness.tcp.control) by the originator, 0, or the responder, 1."""
+        if self._spoke[sender] and not code & (SYN | FIN | RST):
+            return
+        self._spoke[sender] = True
+        old = list(self.states)
+        self.states[sender], self.states[1 - sender] = _after(
+            old[sender], old[1 - sender], code, from_originator=sender == 0, has_data=bool(code & HAS_DATA)
+        )
+        for end, state in enumerate(self.states):
+            if state is not old[end]:
+                closed_cleanly = state is _End.CLOSED and old[end] is _End.ESTABLISHED
+                self.clean[end] = state is _End.ESTABLISHED or closed_cleanly
+
+
 @lru_cache(maxsize=1 << 14)
 def conn_state(script: tuple[int, ...], history: str, *, data: bool) -> str:
     """Zeek's conn_state.
@@ -102,17 +140,10 @@ def conn_state(script: tuple[int, ...], history: str, *, data: bool) -> str:
         history: Zeek's history.
         data: whether any segment carries payload.
     """
-    ends = [_End.INACTIVE, _End.INACTIVE]
-    spoke = [False, False]
+    both = _Both()
     for code in script:
-        sender = 1 if code & BY_RESPONDER else 0
-        if spoke[sender] and not code & (SYN | FIN | RST):
-            continue
-        spoke[sender] = True
-        ends[sender], ends[1 - sender] = _after(
-            ends[sender], ends[1 - sender], code, from_originator=sender == 0, has_data=bool(code & HAS_DATA)
-        )
-    return _name(ends[0], ends[1], history, data=data)
+        both.take(code, 1 if code & BY_RESPONDER else 0)
+    return _name(both.states[0], both.states[1], history, data=data)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -226,6 +257,52 @@ def _at_powers_of_ten(batch: Batch, places: NDArray[np.int64], of_end: Ends, nam
     number = np.arange(len(places)) - np.repeat(begins, counts) + 1 + of_end[name][group]
     of_end[name][group[begins]] += counts.astype(np.int32)
     return places[np.isin(number, _POWERS_OF_TEN)]
+
+
+def gap_letters(found: dict[tuple[int, int], Told], scripts: dict[int, list[tuple[int, int]]]) -> Letters:
+    """The letters of content gaps.
+
+    Args:
+        found: (conversation, whose stream) → what tells of gaps in it.
+        scripts: conversation → (frame, code) of its control segments, in order, codes as in `Control`.
+    """
+    letters: list[tuple[int, int, int]] = []
+    for (conversation, side), told in found.items():
+        script = scripts[conversation]
+        frames = [frame for frame, _ in script]
+        clean = _clean(tuple(code for _, code in script))
+        count, power = 0, 1
+        for frame, number in zip(told.frames, told.numbers, strict=True):
+            if clean[bisect_right(frames, frame)]:  # a segment changes the states before its ACK tells
+                count += number
+                while count >= power:
+                    letters.append((conversation, frame, side))
+                    power *= 10
+    columns = np.array(letters, np.int64).reshape(-1, 3)
+    return Letters(
+        conversation=columns[:, 0].astype(np.int32),
+        frame=columns[:, 1],
+        rank=np.full(len(letters), _AFTER_THE_ACK, np.uint8),
+        code=np.full(len(letters), ord("G"), np.uint8),
+        from_high=columns[:, 2] == HIGH,
+        place=np.zeros(len(letters), np.int64),
+    )
+
+
+@lru_cache(maxsize=1 << 14)
+def _clean(script: tuple[int, ...]) -> tuple[bool, ...]:
+    """Whether both ends are established, or closed from there: before a script, and after each of its segments.
+
+    Without a SYN nothing is ever established, and it does not matter who is the originator.
+    """
+    syns = [code for code in script if code & (SYN | ACK) == SYN]
+    answers = [code ^ BY_RESPONDER for code in script if code & (SYN | ACK) == SYN | ACK]
+    originator = next(iter(syns + answers), 0) & BY_RESPONDER
+    both, clean = _Both(), [False]
+    for code in script:
+        both.take(code, int(code & BY_RESPONDER != originator))
+        clean.append(all(both.clean))
+    return tuple(clean)
 
 
 def histories(

@@ -1,4 +1,4 @@
-"""What harness.tcp.arithmetic and harness.tcp.relative promise: positions that do not wrap, and how far each end had got."""
+"""What arithmetic and relative (harness.tcp) promise: positions that do not wrap, and how far each end had got."""
 
 from dataclasses import dataclass, field
 

@@ -9,7 +9,7 @@ from benchmarks.traffic import make_capture
 from harness.captures.reading import read_capture
 from harness.tcp.conversation import Conversation, NotShown, conversations
 from harness.tcp.notation import parse
-from harness.tcp.segments import Segments, from_rows
+from harness.tcp.segments import Segments, concatenated, from_rows
 from harness.tcp.summary import Options, Summary, summaries
 from harness.tcp.tracking import Tracker
 
@@ -59,12 +59,13 @@ def assert_agrees(summary: Summary, conversation: Conversation) -> None:
     assert summary.bytes == (byte_count(conversation, 0), byte_count(conversation, 1))
 
 
-@pytest.fixture(scope="module")
-def traffic(tmp_path_factory: pytest.TempPathFactory) -> Segments:
-    """3,000 packets of 60 conversations, with losses, duplicates and swaps."""
+@pytest.fixture(scope="module", params=["all of it", "one frame in twenty is missing"])
+def traffic(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Segments:
+    """3,000 packets of 60 conversations, with losses, duplicates and swaps; captured whole, and not."""
     path = tmp_path_factory.mktemp("traffic") / "x.pcap"
     make_capture(path, 3000, 60, 7, loss=0.03, duplicates=0.02, swaps=0.02)
-    return read_capture(path.read_bytes(), "x").segments
+    segments = read_capture(path.read_bytes(), "x").segments
+    return segments.take(np.flatnonzero((np.arange(3000) * 7 % 20 > 0) | (request.param == "all of it")))
 
 
 def test_summaries_are_the_conversations_own(traffic: Segments) -> None:
@@ -73,13 +74,58 @@ def test_summaries_are_the_conversations_own(traffic: Segments) -> None:
     assert len(found) == len(whole) == 60
     for summary, conversation in zip(found, whole, strict=True):
         assert_agrees(summary, conversation)
+    assert (sum("g" in summary.history.lower() for summary in found) > 20) == (len(traffic) < 3000)
 
 
 @settings(max_examples=25, deadline=None)
-@given(cuts=st.lists(st.integers(0, 3000), max_size=12))
+@given(cuts=st.lists(st.integers(0, 2800), max_size=12))
 def test_pieces_change_nothing(traffic: Segments, cuts: list[int]) -> None:
     """Wherever the capture is cut, the summaries stay."""
     assert summed(traffic, *cuts) == summed(traffic)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    script=st.lists(
+        st.tuples(
+            st.sampled_from(["> .", "> .", "> .", "< .", "< .", "< .", "> F.", "< F.", "> R.", "< R."]),
+            *(st.integers(0, 12), st.integers(0, 3), st.integers(0, 14)),
+        ),
+        min_size=2,
+        max_size=25,
+    ),
+    scale=st.sampled_from([1, 3000]),
+    cuts=st.lists(st.integers(1, 28), max_size=4),
+)
+def test_gaps_in_pieces(script: list[tuple[str, int, int, int]], scale: int, cuts: list[int]) -> None:
+    """However little of the streams was captured, and in whatever order: also where a cut is within a gap."""
+    lines = [
+        f"+0 {what} {1 + scale * at}:{1 + scale * (at + size)}({scale * size}) ack {1 + scale * ack}\n"
+        for what, at, size, ack in script
+    ]
+    segments = parse(HANDSHAKE + "".join(lines))
+    assert summed(segments, *cuts) == summed(segments)
+
+
+@pytest.mark.parametrize("cut", range(1, 9))
+def test_a_gap_in_the_next_piece(cut: int) -> None:
+    """What is missing, what is there beyond, and that it was acknowledged, is known from piece to piece."""
+    holes = "".join(f"+0 > . {at}:{at + 5}(5) ack 1\n" for at in (11, 21, 31))
+    script = HANDSHAKE + holes + "+0 > . 1:11(10) ack 1\n+0 < . 1:1(0) ack 36\n+0 < . 1:1(0) ack 40\n"
+    segments = parse(script)
+    assert [summary.history for summary in summed(segments, cut, 8)] == ["ShADTaG"]
+    assert summed(segments, cut) == summed(segments)
+
+
+def test_another_conversation_fills_no_gap() -> None:
+    """However alike they are."""
+    hole = "+0 > . 11:21(10) ack 1\n"
+    first = parse(HANDSHAKE + hole + "+0 < . 1:1(0) ack 21\n", initiator="192.168.1.63:40000")
+    second = parse(HANDSHAKE + hole + "+0 > . 1:11(10) ack 1\n", initiator="192.168.1.63:40001")
+    segments = concatenated([first.take(np.arange(4)), second, first.take(np.arange(4, 5))])
+    segments.frame[:] = np.arange(1, 11)
+    for cuts in ((), (9,)):
+        assert [summary.history for summary in summed(segments, *cuts)] == ["ShADaG", "ShADT"]
 
 
 flags = st.sampled_from([0, 1, 2, 4, 16, 17, 18, 20, 24, 25, 2, 18, 16])
