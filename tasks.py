@@ -6,7 +6,7 @@ from invoke.context import Context
 from invoke.tasks import task
 
 from harness.cli import ROOT, command
-from harness.errors import HarnessError
+from harness.errors import HarnessError, one_line
 
 LAB_HELP = {"lab": "the lab whose rubric judges (default: handshake)"}
 OUTPUT_HELP = {
@@ -18,12 +18,19 @@ RUN_HELP = {
     "provider": "who brings up the two hosts: embedded, hosts (default: the inventory's)",
     "close": "how the session is closed: three, four (segments) or as-is",
     "out": "the run folder (default: runs/<UTC time>-handshake)",
+    "assignment": "your assignment.yaml: its nonce goes into run.json, and into the responder's SSH banner if it can",
     **OUTPUT_HELP,
 }
 
 
 def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text)
+
+
+def _number(text: str, switch: str) -> int:
+    if not text.isdecimal() or len(text) > 9:
+        raise HarnessError(f"{switch} {one_line(text, 40)}: want a whole number")
+    return int(text)
 
 
 @task(help=RUN_HELP)
@@ -34,6 +41,7 @@ def run_handshake_lab(  # noqa: PLR0913
     provider: str | None = None,
     close: str | None = None,
     out: str | None = None,
+    assignment: str | None = None,
     S: bool = False,
     json: bool = False,
 ) -> int:
@@ -48,6 +56,7 @@ def run_handshake_lab(  # noqa: PLR0913
         out=_path(out),
         absolute=S,
         as_json=json,
+        assignment=_path(assignment),
     )
 
 
@@ -74,7 +83,7 @@ def check(
         "segments": "every conversation's segments too",
         "filter": "only conversations with this end: HOST:PORT, HOST or :PORT",
         "S": OUTPUT_HELP["S"],
-    }
+    },
 )
 @command
 def analyze(
@@ -93,6 +102,156 @@ def analyze(
     return analyze_capture([Path(name) for name in capture], json=json, segments=segments, filter_=filter, absolute=S)
 
 
+@task(
+    help={
+        "lab": "the lab to assign (default: handshake)",
+        "roster": "the roster: CSV with a header; ids in the column student, id, email, username or sid",
+        "secret_file": "the file with the secret that the nonces are made with; at least 16 bytes, mode 0600",
+        "out": "the folder to write to: STUDENT/assignment.yaml for each",
+        "course": "the course's name; other courses have other nonces (default: tcp-lab)",
+    }
+)
+@command
+def assign(
+    _context: Context,
+    roster: str,
+    secret_file: str,
+    out: str,
+    lab: str = "handshake",
+    course: str = "tcp-lab",
+) -> int:
+    """Give each student of a roster an assignment, with a nonce that shows whose run it is."""
+    from harness.assigning import assign as assign_lab
+
+    return assign_lab(lab, roster=Path(roster), secret_file=Path(secret_file), out=Path(out), course=course)
+
+
+@task(
+    help={
+        "run": "the run folder to hand in",
+        "student": "your id, as on the roster",
+        "key": "the ssh key to sign with; none for no signature (default: ~/.ssh/id_ed25519, if it is there)",
+        "out": "the bundle's file (default: STUDENT-LAB.zip beside the run folder)",
+    }
+)
+@command
+def submit(_context: Context, run: str, student: str, key: str | None = None, out: str | None = None) -> int:
+    """Check a run as the grader will, ask the lab's questions, and make the bundle to hand in, signed."""
+    from harness.submitting import submit as submit_run
+
+    return submit_run(Path(run), student, key=_path(key), out=_path(out))
+
+
+@task(
+    iterable=["export"],
+    help={
+        "lab": "the lab whose rubric judges (default: handshake)",
+        "submissions": "the folder of all submissions, or a bulk download of Moodle, Canvas or Gradescope",
+        "out": "the folder for gradebook.csv, gradebook.db and each student's feedback",
+        "jobs": "processes that judge (default, 0: one a processor)",
+        "resume": "go on with the gradebook in --out: only what is new or changed is judged",
+        "private": "a folder with checks of your own, test_*.py",
+        "roster": "the class, as for assign",
+        "secret_file": "the secret of assign: whose nonce is in a capture",
+        "course": "the course's name, as for assign (default: tcp-lab)",
+        "allowed_signers": "the students' enrolled keys, in ssh-keygen's format of that name",
+        "late_policy": "what lateness costs (docs/teachers.md)",
+        "layout": "how submissions are named: auto, plain, moodle, canvas, gradescope",
+        "export": "also for: gradescope, canvas, moodle, autolab (commas between several)",
+        "cluster": "the address of a Dask scheduler that judges: tcp://HOST:PORT",
+        "lang": "the language of the feedback: en",
+    },
+)
+@command
+def grade(  # noqa: PLR0913
+    _context: Context,
+    submissions: str,
+    out: str,
+    lab: str = "handshake",
+    jobs: str = "0",
+    resume: bool = False,
+    private: str | None = None,
+    roster: str | None = None,
+    secret_file: str | None = None,
+    course: str = "tcp-lab",
+    allowed_signers: str | None = None,
+    late_policy: str | None = None,
+    layout: str = "auto",
+    export: list[str] | None = None,
+    cluster: str | None = None,
+    lang: str = "en",
+) -> int:
+    """Grade a folder of submissions: marks, feedback for each student, and a list of what needs a human eye."""
+    from harness.grading.grader import Order
+    from harness.grading.grader import grade as grade_all
+
+    return grade_all(
+        Order(
+            lab,
+            Path(submissions),
+            Path(out),
+            jobs=_number(jobs, "--jobs"),
+            resume=resume,
+            private=_path(private),
+            roster=_path(roster),
+            secret_file=_path(secret_file),
+            course=course,
+            allowed_signers=_path(allowed_signers),
+            late_policy=_path(late_policy),
+            layout=layout,
+            exports=tuple(name for one in export or () for name in one.split(",")),
+            cluster=cluster,
+            lang=lang,
+        )
+    )
+
+
+@task(
+    help={
+        "lab": "the lab whose rubric is proven (default: handshake)",
+        "private": "a folder with checks of your own, test_*.py, to be proven with it",
+        "every": "change the fields of every segment, not of a sample",
+        "json": "print the document (schema tcp-lab/proof/v1) and nothing else",
+    }
+)
+@command
+def prove_rubric(
+    _context: Context, lab: str = "handshake", private: str | None = None, every: bool = False, json: bool = False
+) -> int:
+    """Grade the grader: what is wrong must lose points, what is legal must not; prints the kill table."""
+    from harness.cli import print_styled, progress, say, width
+    from harness.grading.proving import prove
+    from harness.reports.kill_table import kill_table
+    from harness.runs import dump_json
+
+    with progress(quiet=json) as announce:
+        proof = prove(lab, _path(private), announce, every=every)
+    if json:
+        say(dump_json(proof.to_json()).rstrip())
+    else:
+        print_styled(kill_table(proof, width()))
+    return proof.exit_status
+
+
+@task(
+    help={
+        "lab": "the lab that Gradescope is to grade (default: handshake)",
+        "out": "the autograder's file (default: gradescope-LAB.zip)",
+    }
+)
+@command
+def gradescope_bundle(_context: Context, lab: str = "handshake", out: str | None = None) -> int:
+    """Make the autograder zip for Gradescope, which needs no network when it grades."""
+    from harness.cli import say
+    from harness.grading.gradescope_bundle import gradescope_bundle as bundle
+    from harness.runs import write_private
+
+    path = Path(out or f"gradescope-{lab}.zip")
+    write_private(path, bundle(lab, ROOT))
+    say(f"{path}: upload it as the assignment's autograder")
+    return 0
+
+
 @task
 @command
 def doctor(_context: Context) -> int:
@@ -104,25 +263,25 @@ def doctor(_context: Context) -> int:
 
 @task(
     help={
-        "what": "run (a lab run, and the same by hand) or analyze (captures; tcptrace, tshark, dpkt)",
+        "what": "run (the same by hand), analyze (tcptrace, tshark, dpkt) or grade (tshark, pytest + scapy)",
         "rounds": "how often (default: 5)",
     }
 )
 @command
-def bench(_context: Context, what: str, rounds: int = 5) -> int:
-    """Measure against peers, side by side: `bench run`, `bench analyze`."""
+def bench(_context: Context, what: str, rounds: str = "5") -> int:
+    """Measure against peers, side by side: `bench run`, `bench analyze`, `bench grade`."""
     from harness.developing import bench as measure
 
-    return measure(what, rounds)
+    return measure(what, _number(rounds, "--rounds"))
 
 
 @task(help={"minutes": "for how long (default: 10)"})
 @command
-def fuzz(_context: Context, minutes: int = 10) -> int:
+def fuzz(_context: Context, minutes: str = "10") -> int:
     """Feed the readers ever stranger files, guided by what code they reach."""
     from harness.developing import fuzz as run_fuzzer
 
-    return run_fuzzer(minutes)
+    return run_fuzzer(_number(minutes, "--minutes"))
 
 
 @task(help={"args": "more arguments for pytest, in one string"})

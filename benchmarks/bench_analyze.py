@@ -14,7 +14,6 @@ import io
 import os
 import shutil
 import struct
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,9 +23,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
+from benchmarks.measuring import MB, Cost, cost_of, say
 from harness import interrupts
 
-ROOT = Path(__file__).resolve().parent.parent
 PACKETS = 2_000_000
 PER_CONVERSATION = 100  # packets
 ONCE = 20  # s: what takes longer is run once
@@ -37,15 +36,6 @@ ROUNDS_FOR_LARGE = 3
 BYTES_PER_PACKET = 320  # on disk, and some to spare
 AIM_PEAK = 400  # MB
 SMALL, MANY, CALLS, AIM_SMALL = 60, 100, 2000, 1  # packets; files; calls; ms
-MB = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a process took: wall seconds, and its peak memory in MB."""
-
-    seconds: float
-    peak: float
 
 
 @dataclass(slots=True)
@@ -83,45 +73,6 @@ class Tool:
 
 
 OURS = Tool("analyze", ("./invoke", "analyze", "--capture"), ("--json",))
-
-
-def say(line: str = "") -> None:
-    """Print a line at once."""
-    sys.stdout.write(line.rstrip() + "\n")
-    sys.stdout.flush()
-
-
-def cost_of(*command: str) -> Cost:
-    """Run a command in the repository's root; what it took.
-
-    The peak is wait4(2)'s, over the process and each that it waited for; it is never less than this process's own.
-
-    Raises:
-        SystemExit: it could not be started or failed; one line with the last it said.
-    """
-    name = " ".join(command)
-    with tempfile.TemporaryFile() as stderr:
-        begin = time.perf_counter()
-        process = None
-        try:
-            with interrupts.held_back():
-                process = subprocess.Popen(
-                    command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
-                )
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        except OSError as error:
-            raise SystemExit(f"bench_analyze: {name}: {error.strerror}") from None
-        finally:
-            if process is not None and process.returncode is None:
-                process.kill()
-                process.wait()
-        taken = time.perf_counter() - begin
-        if process.returncode:
-            stderr.seek(0)
-            said = stderr.read().decode(errors="replace").strip().splitlines() or ["nothing on stderr"]
-            raise SystemExit(f"bench_analyze: {name} ended with status {process.returncode}; it said: {said[-1]}")
-    return Cost(taken, usage.ru_maxrss * 1024 / MB)
 
 
 def make(path: Path, packets: int, conversations: int) -> Cost:

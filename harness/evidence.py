@@ -1,8 +1,10 @@
 """What is judged: the lab's conversation of a capture, with what a live run recorded beside it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.answers import Scalar
 from harness.captures.reading import load_capture
 from harness.errors import HarnessError
 from harness.runs import CAPTURE, RunRecord, read_run
@@ -18,10 +20,12 @@ class Evidence:
     Attributes:
         conversation: the lab's conversation of the capture.
         run: what a live run recorded beside it; None for a capture from elsewhere.
+        answers: what the student answered to the lab's questions; None where nobody was asked.
     """
 
     conversation: Conversation
     run: RunRecord | None = None
+    answers: Mapping[str, Scalar] | None = None
 
 
 def lab_conversation(found: list[Conversation], name: str, run: RunRecord | None = None) -> Conversation:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.grading.nonces import Assignment
 from harness.hosts.host import Testbed, together
 from harness.hosts.testbeds import testbed_for
 from harness.interrupts import stop_if_asked
@@ -61,6 +62,7 @@ class Experiment:
         close_asked: "three", "four" or "as-is".
         timings: seconds by step.
         began: seconds since the epoch.
+        assignment: whose run it is, if one was given.
     """
 
     run_id: str
@@ -74,6 +76,12 @@ class Experiment:
     close_asked: str
     timings: dict[str, float]
     began: float
+    assignment: Assignment | None = None
+
+    @property
+    def nonce_is_on_the_wire(self) -> bool:
+        """Whether the assignment's nonce stands in clear in the capture."""
+        return self.assignment is not None and self.assignment.nonce.encode() in self.captured.pcap
 
     def write(self, folder: RunFolder) -> None:
         """Write the capture, run.json and states.json."""
@@ -103,6 +111,8 @@ class Experiment:
             "capture_sha256": self.captured.sha256,
             "timings": self.timings,
         }
+        if self.assignment:
+            document["assignment"] = {**asdict(self.assignment), "on_the_wire": self.nonce_is_on_the_wire}
         folder.write(RUN, dump_json(document))
 
 
@@ -123,7 +133,9 @@ def _shows_the_close(pcap: bytes, four_tuple: FourTuple) -> bool:
     )
 
 
-def run_experiment(inventory: Inventory, provider: str, close: str | None, announce: Announce) -> Experiment:
+def run_experiment(
+    inventory: Inventory, provider: str, close: str | None, announce: Announce, assignment: Assignment | None = None
+) -> Experiment:
     """Bring up the hosts, run the experiment, and take all down again.
 
     Args:
@@ -131,6 +143,7 @@ def run_experiment(inventory: Inventory, provider: str, close: str | None, annou
         provider: who brings them up.
         close: "three", "four" or "as-is"; None for what suits the provider.
         announce: told each step as it begins.
+        assignment: whose run it is; its nonce goes into the client host's SSH banner where the harness owns the sshd.
 
     Raises:
         HarnessError: it could not be done; one line with the host, what was expected and what to do.
@@ -139,7 +152,7 @@ def run_experiment(inventory: Inventory, provider: str, close: str | None, annou
     run_id, began = secrets.token_hex(4), time.time()
     with ExitStack() as stack:
         with timings.step("bring up the two hosts"):
-            testbed = stack.enter_context(testbed_for(inventory, provider))
+            testbed = stack.enter_context(testbed_for(inventory, provider, assignment.nonce if assignment else None))
         close = close or ("four" if testbed.owned else "as-is")
         with timings.step("check both hosts"):
             facts = preflight(testbed)
@@ -178,4 +191,5 @@ def run_experiment(inventory: Inventory, provider: str, close: str | None, annou
         close_asked=close,
         timings=timings.seconds,
         began=began,
+        assignment=assignment,
     )

@@ -9,13 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.cli import ROOT, print_styled, progress, say, width
+from harness.cli import ROOT, complain, print_styled, progress, say, width
 from harness.errors import HarnessError
 from harness.interrupts import between_steps, stop_if_asked
-from harness.runs import RunFolder, dump_json, new_run_folder
+from harness.runs import RunFolder, new_run_folder
 
 if TYPE_CHECKING:
     from harness.grading.judging import JudgeInWaiting
+    from harness.grading.nonces import Assignment
     from harness.grading.results import Results
     from harness.tcp.conversation import Conversation
 
@@ -47,9 +48,10 @@ def _not_judged(lab: str, provider: str | None, cause: str) -> "Results":
 
 
 def _write_results(folder: RunFolder, results: "Results") -> None:
+    from harness.grading.results import results_json
     from harness.reports.junit import junit
 
-    folder.write("results.json", dump_json(results.to_json()))
+    folder.write("results.json", results_json(results))
     folder.write("junit.xml", junit(results))
 
 
@@ -60,14 +62,18 @@ def _told_as_json(lab: str, provider: str | None, as_json: bool) -> Iterator[Non
         yield
     except HarnessError as error:
         if as_json:
-            say(dump_json(_not_judged(lab, provider, str(error)).to_json()).rstrip())
+            from harness.grading.results import results_json
+
+            say(results_json(_not_judged(lab, provider, str(error))).rstrip())
         raise
 
 
 def _show(results: "Results", conversation: "Conversation", *, as_json: bool, absolute: bool) -> None:
     """Print the verdict."""
     if as_json:
-        say(dump_json(results.to_json()).rstrip())
+        from harness.grading.results import results_json
+
+        say(results_json(results).rstrip())
     else:
         from harness.reports.text import report
 
@@ -83,6 +89,7 @@ def run_lab(  # noqa: PLR0913 - one for each switch of the task
     out: Path | None,
     absolute: bool,
     as_json: bool,
+    assignment: Path | None = None,
 ) -> int:
     """Run the experiment, judge it, write the run folder, print the verdict; returns the exit status.
 
@@ -95,13 +102,14 @@ def run_lab(  # noqa: PLR0913 - one for each switch of the task
         from harness.session import CLOSES
 
         with _told_as_json(lab, provider, as_json):
+            assigned = _assignment_for(lab, assignment) if assignment else None
             loaded = load_inventory(inventory)
             chosen = provider or loaded.provider
             if close is not None and close not in CLOSES:
                 raise HarnessError(f"--close {close}: known are {', '.join(CLOSES)}")
             with new_run_folder(out, ROOT / "runs", lab) as (folder, final), progress(quiet=as_json) as announce:
                 judge = _called_in(lab)
-                experiment = run_experiment(loaded, chosen, close, announce)
+                experiment = run_experiment(loaded, chosen, close, announce, assigned)
                 announce("judge it")
                 experiment.write(folder)
                 results, conversation = _judged(judge, chosen, folder.path, experiment.captured.disagreement())
@@ -109,8 +117,22 @@ def run_lab(  # noqa: PLR0913 - one for each switch of the task
                 stop_if_asked()
         _show(results, conversation, as_json=as_json, absolute=absolute)
         if not as_json:
+            if assigned and not experiment.nonce_is_on_the_wire:
+                complain(
+                    f"the nonce of {assigned.student} is in run.json only: it was not in the sshd's banner ({chosen})"
+                )
             say(f"run folder: {final[0]}")
     return results.exit_status
+
+
+def _assignment_for(lab: str, path: Path) -> "Assignment":
+    """The assignment of a file, which must be for this lab."""
+    from harness.grading.nonces import read_assignment
+
+    assignment = read_assignment(path)
+    if assignment.lab != lab:
+        raise HarnessError(f"{path}: this assignment is for the lab {assignment.lab}, not for {lab}")
+    return assignment
 
 
 def _judged(
@@ -121,7 +143,7 @@ def _judged(
     evidence = evidence_of_run(folder)
     results = judge.result().judge(evidence, provider)
     if cause:
-        checks = tuple(replace(check, outcome="not-judged", score=None, message=cause) for check in results.checks)
+        checks = tuple(check._replace(outcome="not-judged", score=None, message=cause) for check in results.checks)
         results = replace(results, checks=checks, cause=cause)
     return results, evidence.conversation
 

@@ -4,16 +4,19 @@ Installed as a pytest plugin, so that `pytest labs/handshake --capture FILE` nee
 
 - `--capture FILE`: judge this capture (see `pytest_capture_option.py` for how that lives with pytest's own option).
 - `--run DIR`: judge a run folder: its capture, and what only a live run can know.
-- the marker `points(n)`, and the fixtures `conversation` and `run`.
+- `--answers FILE`: judge the answers to the lab's questions too.
+- the marker `points(n)`, and the fixtures `conversation`, `run` and `answer`. A check that asks for `answer` is a
+  question: its docstring is what the student reads, its name (without "test_") the answer's name in answers.yaml.
 """
 
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from harness.answers import Answer, answer_to
 from harness.errors import HarnessError, one_line
 
 if TYPE_CHECKING:
@@ -22,8 +25,7 @@ if TYPE_CHECKING:
     from harness.tcp.conversation import Conversation
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The outcome of one check.
 
     Attributes:
@@ -44,14 +46,16 @@ class Verdict:
 EVIDENCE = pytest.StashKey["Evidence"]()
 _FAILING = pytest.StashKey[set[int]]()
 _VIEW = pytest.StashKey["Conversation"]()
-_MEANS = pytest.StashKey[tuple[int, str]]()  # points and title: asked for with every submission
+# What pytest.fail() and its like raise: no Exception, so that no test catches it by accident.
+_OUTCOMES = (pytest.fail.Exception, pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception)
 _OUTCOME = "lab_outcome"  # on a report: what pytest_report_teststatus names
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --run DIR."""
+    """Add --run DIR and --answers FILE."""
     group = parser.getgroup("lab", "TCP lab")
     group.addoption("--run", dest="lab_run", metavar="DIR", help="the run folder to judge")
+    group.addoption("--answers", dest="lab_answers", metavar="FILE", help="the answers to the lab's questions")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -65,15 +69,24 @@ def _load(config: pytest.Config) -> "Evidence | None":
     from harness.evidence import evidence_of_capture, evidence_of_run  # numpy: only where a rubric is judged
 
     if run := getattr(config.option, "lab_run", None):
-        return evidence_of_run(Path(run))
-    if capture := getattr(config.option, "lab_capture", None):
-        return evidence_of_capture(Path(capture))
-    return None
+        evidence = evidence_of_run(Path(run))
+    elif capture := getattr(config.option, "lab_capture", None):
+        evidence = evidence_of_capture(Path(capture))
+    else:
+        return None
+    if file := getattr(config.option, "lab_answers", None):
+        from harness.intake.answers import read_answers
+
+        try:
+            evidence = replace(evidence, answers=read_answers(Path(file).read_bytes()))
+        except OSError as error:
+            raise HarnessError(f"{file}: cannot read the answers: {error.strerror}") from None
+    return evidence
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Load the evidence before the first check; leave out what only a live run can know where there is none."""
+    """Load the evidence before the first check; leave out the checks that ask for what it does not hold."""
     checks = [item for item in items if is_check(item)]
     if not checks:
         return
@@ -85,10 +98,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if evidence is None:
             raise pytest.UsageError("no capture to judge: pytest labs/handshake --capture FILE")
         config.stash[EVIDENCE] = evidence
-    if config.stash[EVIDENCE].run is None:
-        live_only = [item for item in checks if is_live_only(item)]
-        config.hook.pytest_deselected(items=live_only)
-        items[:] = [item for item in items if item not in live_only]
+    left_out = [item for item in checks if not is_to_be_judged(item, config.stash[EVIDENCE])]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture
@@ -108,10 +121,19 @@ def run(request: pytest.FixtureRequest) -> "RunRecord":
     return record
 
 
+@pytest.fixture
+def answer(request: pytest.FixtureRequest) -> "Answer":
+    """The student's answer to the question that asks for it."""
+    answers = request.config.stash[EVIDENCE].answers
+    if answers is None:
+        pytest.skip("nobody was asked")
+    return answer_to(id_of(request.node), answers)
+
+
 def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, right: object) -> list[str] | None:
     """Explain a failed comparison by where its numbers stood on the wire."""
     frames = {frame for side in (left, right) for frame in getattr(side, "frames", ())}
-    if not frames:
+    if not frames and not isinstance(left, Answer):
         return None
     config.stash[_FAILING] |= frames
     if op != "==" or not hasattr(left, "as_found"):
@@ -128,13 +150,72 @@ def _asks_for(item: pytest.Item, name: str) -> bool:
 
 
 def is_check(item: pytest.Item) -> bool:
-    """Whether a test is a check of a rubric: it asks for the conversation or the run."""
-    return _asks_for(item, "conversation") or _asks_for(item, "run")
+    """Whether a test is a check of a rubric: it asks for one of this plugin's fixtures."""
+    return any(_asks_for(item, name) for name in ("conversation", "run", "answer"))
 
 
 def is_live_only(item: pytest.Item) -> bool:
     """Whether only a live run can know what a check asserts."""
-    return _asks_for(item, "run")
+    return meaning_of(item).live_only
+
+
+def is_question(item: pytest.Item) -> bool:
+    """Whether a check is a question to the student."""
+    return meaning_of(item).question
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a check is, whatever it is judged on.
+
+    Attributes:
+        id: its name in results.
+        title: the first line of its docstring.
+        points: what it is worth.
+        live_only: whether only a live run can know what it asserts.
+        question: whether it asks the student.
+        needs: the names of its parameters.
+        given: those that it is parametrised with.
+    """
+
+    id: str
+    title: str
+    points: int
+    live_only: bool
+    question: bool
+    needs: tuple[str, ...]
+    given: Mapping[str, object]
+
+
+_MEANING = pytest.StashKey[Meaning]()
+
+
+def meaning_of(item: pytest.Item) -> Meaning:
+    """What a check is; worked out once, since it is asked for with every submission."""
+    found = item.stash.get(_MEANING, None)
+    if found is None:
+        found = item.stash[_MEANING] = Meaning(
+            id_of(item),
+            title_of(item),
+            points_of(item),
+            live_only=_asks_for(item, "run"),
+            question=_asks_for(item, "answer"),
+            needs=tuple(item._fixtureinfo.argnames) if isinstance(item, pytest.Function) else (),  # noqa: SLF001 - its parameters
+            given=dict(item.callspec.params) if hasattr(item, "callspec") else {},
+        )
+    return found
+
+
+def is_to_be_judged(item: pytest.Item, evidence: "Evidence") -> bool:
+    """Whether the evidence is of the kind that a check asks for."""
+    return (evidence.run is not None or not is_live_only(item)) and (
+        evidence.answers is not None or not is_question(item)
+    )
+
+
+def id_of(item: pytest.Item) -> str:
+    """A check's name in results: without "test_"."""
+    return item.name.removeprefix("test_")
 
 
 def points_of(item: pytest.Item) -> int:
@@ -163,20 +244,19 @@ def classify(item: pytest.Item, error: BaseException | None, view: "Conversation
     from harness.tcp.conversation import NotShown
 
     failing = item.config.stash[_FAILING]
-    frames = failing if isinstance(error, AssertionError) and failing else view.looked_at if view else set()
+    failed = isinstance(error, AssertionError) or type(error) is pytest.fail.Exception  # of which xfail is a kind
+    frames = tuple(sorted(failing)) if failed and failing else view.frames_looked_at if view else ()
     match error:
         case None:
             outcome, message = "passed", ""
         case NotShown():
             outcome, message = "not-shown", f"not shown: {error}"
-        case AssertionError():
+        case _ if failed:
             outcome, message = "failed", _reason(error)
         case _:
             outcome, message = "not-judged", f"could not be judged: {type(error).__name__}: {one_line(str(error))}"
-    if _MEANS not in item.stash:
-        item.stash[_MEANS] = points_of(item), title_of(item)
-    points, title = item.stash[_MEANS]
-    verdict = Verdict(outcome, points, title, tuple(sorted(frames)), message)
+    meaning = meaning_of(item)
+    verdict = Verdict(outcome, meaning.points, meaning.title, frames, message)
     failing.clear()
     return verdict
 
@@ -187,11 +267,14 @@ def judge_check(item: pytest.Function, evidence: "Evidence") -> Verdict:
     Must be called inside a running pytest item, which makes plain asserts explain themselves.
     """
     view = evidence.conversation.fresh_view()
-    given = {"conversation": view, "run": evidence.run, **(item.callspec.params if hasattr(item, "callspec") else {})}
+    meaning = meaning_of(item)
+    given = {"conversation": view, "run": evidence.run, **meaning.given}
     error: BaseException | None = None
     try:
-        item.obj(**{name: given[name] for name in item._fixtureinfo.argnames})  # noqa: SLF001 - its parameters
-    except Exception as raised:  # noqa: BLE001 - whatever a rubric raises is an outcome
+        if meaning.question and evidence.answers is not None:
+            given["answer"] = answer_to(meaning.id, evidence.answers)
+        item.obj(**{name: given[name] for name in meaning.needs})
+    except (Exception, *_OUTCOMES) as raised:  # noqa: BLE001 - whatever a rubric raises is an outcome
         error = raised
     return classify(item, error, view)
 

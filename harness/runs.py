@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,38 @@ CAPTURE = "capture.pcap"
 RUN = "run.json"
 STATES = "states.json"
 RUN_SCHEMA = "tcp-lab/run/v1"
+PARTIAL = ".partial"  # how the names of files end that are being written
 STATES_SCHEMA = "tcp-lab/states/v1"
 
 
 def dump_json(document: object) -> str:
     """JSON as all files of the project have it."""
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def write_private(path: Path, content: str | bytes) -> None:
+    """Write a file for its owner only (mode 0600): whole or not at all, in place of what was there.
+
+    Raises:
+        HarnessError: it cannot be written.
+    """
+    work = path.with_name(f".{os.getpid()}-{time.monotonic_ns()}{PARTIAL}")
+    try:
+        with os.fdopen(os.open(work, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+        work.replace(path)
+    except OSError as error:
+        raise HarnessError(f"{path}: cannot write it: {error.strerror}") from None
+    finally:
+        with suppress(OSError):
+            work.unlink()  # nothing, if it has its name
+
+
+def assignment_in(document: object) -> dict[str, str]:
+    """The assignment that a run.json from anywhere tells of: those of course, lab, student and nonce that are texts."""
+    found = document.get("assignment") if isinstance(document, dict) else None
+    keys = ("course", "lab", "student", "nonce")
+    return {key: found[key] for key in keys if isinstance(found.get(key), str)} if isinstance(found, dict) else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +142,7 @@ def read_run(folder: Path) -> RunRecord:
         _ = read.initiator, read.responder, read.address("server"), read.address("client")
     except OSError as error:
         raise HarnessError(f"{folder}: not a run folder: {error.filename}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise HarnessError(f"{folder}: not a run folder: {RUN} or {STATES} is damaged") from None
     return read
 

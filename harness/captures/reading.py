@@ -104,11 +104,16 @@ def load_capture(path: Path) -> Capture:
     if capture.damage:
         raise HarnessError(f"{path}: {capture.damage}; fetch the file again, or stop tcpdump in order")
     if not len(capture.segments):
-        raise HarnessError(
-            f"{path}: no TCP segment in its {capture.frames} frames{_of_links(capture)}; "
-            "capture with the filter 'tcp port 22'"
-        )
+        raise HarnessError(no_tcp(str(path), capture))
     return capture
+
+
+def no_tcp(name: str, capture: Capture) -> str:
+    """What to say of a capture without TCP."""
+    return (
+        f"{name}: no TCP segment in its {capture.frames} frames{_of_links(capture)}; "
+        "capture with the filter 'tcp port 22'"
+    )
 
 
 def _of_links(capture: Capture) -> str:

@@ -1,10 +1,14 @@
 """Run a lab's rubric on evidence, inside pytest, in this process."""
 
+import hashlib
 import threading
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Generic, TypeVar
 
 import pytest
 
@@ -12,30 +16,65 @@ from harness import pytest_plugin
 from harness.errors import HarnessError
 from harness.evidence import Evidence
 from harness.grading.results import Check, Results, describe_connection
-from harness.pytest_plugin import Verdict, is_live_only, judge_check
+from harness.pytest_plugin import (
+    id_of,
+    is_live_only,
+    is_question,
+    is_to_be_judged,
+    judge_check,
+    meaning_of,
+    points_of,
+    title_of,
+)
 
 LABS = Path(__file__).resolve().parents[2] / "labs"
+GIVEN = frozenset({"conversation", "run", "answer"})
+
+Checks = tuple[Check, ...]
+T = TypeVar("T")
 
 
-GIVEN = frozenset({"conversation", "run"})
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A check that asks the student something.
+
+    Attributes:
+        id: its name in answers.yaml.
+        text: what the student reads.
+        points: what the right answer is worth.
+    """
+
+    id: str
+    text: str
+    points: int
 
 
-class _JudgingItem(pytest.Item):
-    """The one pytest item of a judging: calls every check on every piece of evidence."""
+class Judge:
+    """A rubric, collected; only valid while its pytest session runs."""
 
-    checks: list[pytest.Function]
-    evidence: Iterable[Evidence]
-    judged: list[tuple[Check, ...]]
+    def __init__(self, items: list[pytest.Function]) -> None:
+        self._items = items
 
-    def runtest(self) -> None:
-        for piece in self.evidence:
-            checks = [item for item in self.checks if piece.run is not None or not is_live_only(item)]
-            self.judged.append(tuple(_check(item, judge_check(item, piece)) for item in checks))
+    def __call__(self, evidence: Evidence) -> Checks:
+        """Judge one piece of evidence: every check that asks for what it holds."""
+        return tuple(_check(item, evidence) for item in self._items if is_to_be_judged(item, evidence))
+
+    def not_judged(self, why: str) -> Checks:
+        """All that a submission is judged by, if it could not be judged, and why."""
+        asked = [item for item in self._items if not is_live_only(item)]
+        return tuple(Check(id_of(item), title_of(item), points_of(item), None, "not-judged", (), why) for item in asked)
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """What the rubric asks the student."""
+        asked = [item for item in self._items if is_question(item)]
+        return tuple(Question(id_of(item), title_of(item), points_of(item)) for item in asked)
 
 
-def _check(item: pytest.Function, verdict: Verdict) -> Check:
+def _check(item: pytest.Function, evidence: Evidence) -> Check:
+    verdict = judge_check(item, evidence)
     return Check(
-        id=item.name.removeprefix("test_"),
+        id=meaning_of(item).id,
         title=verdict.title,
         points=verdict.points,
         score={"passed": verdict.points, "not-judged": None}.get(verdict.outcome, 0),
@@ -45,35 +84,60 @@ def _check(item: pytest.Function, verdict: Verdict) -> Check:
     )
 
 
-class _Judging:
-    """The pytest plugin of one judging: turns the collected rubric into one item."""
+class _JudgingItem(pytest.Item):
+    """The one pytest item of a session: does all its work."""
 
-    def __init__(self, evidence: Iterable[Evidence]) -> None:
-        self._evidence = evidence
-        self.judged: list[tuple[Check, ...]] = []
+    work: Callable[[], None]
+
+    def runtest(self) -> None:
+        self.work()
+
+
+class _Session(Generic[T]):
+    """The pytest plugin of one session: turns the collected rubric into one item."""
+
+    def __init__(self, work: Callable[[Judge], T]) -> None:
+        self._work = work
+        self.result: list[T] = []
+        self.raised: BaseException | None = None
         self.error: str | None = None
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
             self.error = f"{report.nodeid}: {str(report.longrepr).strip().splitlines()[-1]}"
+        elif report.skipped:
+            self.error = f"{report.nodeid}: it skips itself; a rubric is judged whole or not at all"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
         checks = [item for item in items if isinstance(item, pytest.Function)]
-        for item in checks:
-            asked = set(item._fixtureinfo.argnames)  # noqa: SLF001 - its parameters
-            if asked - GIVEN - set(getattr(getattr(item, "callspec", None), "params", ())):
-                self.error = (
-                    f"{item.nodeid} asks for {', '.join(sorted(asked - GIVEN))}; a check is given {sorted(GIVEN)}"
-                )
+        self.error = self.error or next((said for item in items if (said := _not_a_check(item))), None)
+        twice = [name for name, count in Counter(map(id_of, checks)).items() if count > 1]
+        if twice and not self.error:
+            self.error = f"two checks have one name: {', '.join(sorted(twice))}"
         judging: _JudgingItem = _JudgingItem.from_parent(session, name="judging")
-        judging.checks = checks
-        judging.evidence, judging.judged = self._evidence, self.judged
+        judging.work = lambda: self._run(Judge(checks))
         items[:] = [] if self.error or not checks else [judging]
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.failed:
-            self.error = str(report.longrepr).strip().splitlines()[-1]
+    def _run(self, judge: Judge) -> None:
+        try:
+            self.result.append(self._work(judge))
+        except BaseException as error:  # noqa: BLE001 - it is raised again outside pytest
+            self.raised = error
+
+
+def _not_a_check(item: pytest.Item) -> str | None:
+    """Why a test cannot be judged as a check of a rubric, if so."""
+    if not isinstance(item, pytest.Function):
+        return f"{item.nodeid} is no plain test function"
+    asked = set(item._fixtureinfo.argnames)  # noqa: SLF001 - its parameters
+    unknown = asked - GIVEN - set(getattr(getattr(item, "callspec", None), "params", ()))
+    if unknown:
+        return f"{item.nodeid} asks for {', '.join(sorted(unknown))}; a check is given {sorted(GIVEN)}"
+    for mark in ("skip", "skipif", "xfail", "usefixtures"):
+        if item.get_closest_marker(mark):
+            return f"{item.nodeid} is marked {mark!r}; a rubric is judged whole or not at all"
+    return None
 
 
 def rubric_folder(lab: str) -> Path:
@@ -88,27 +152,74 @@ def rubric_folder(lab: str) -> Path:
     return LABS / lab
 
 
-def judge_many(lab: str, evidence: Iterable[Evidence]) -> list[tuple[Check, ...]]:
+def digest_of_sources(lab: str) -> str:
+    """A digest of all that judges: the harness and the lab."""
+    digest = hashlib.sha256()
+    for folder in (Path(__file__).resolve().parents[1], rubric_folder(lab)):
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def with_judge(lab: str, work: Callable[[Judge], T], private: Path | None = None) -> T:
+    """Call *work* with a judge, inside a pytest session, and return what it returns.
+
+    Args:
+        lab: the lab's name.
+        work: what is to be done with the judge.
+        private: a folder of more `test_*.py`, a teacher's own.
+
+    Raises:
+        HarnessError: the rubric itself cannot be run; that is never a mark.
+    """
+    folders = [rubric_folder(lab)]
+    if private is not None:
+        if not any(private.glob("**/test_*.py")):
+            raise HarnessError(f"--private {private}: there is no test_*.py in it")
+        folders.append(private.resolve())
+    session = _Session(work)
+    unneeded = ("terminal", "cacheprovider", "capture", "logging", "warnings", "faulthandler", "tmpdir", "unittest")
+    arguments = [
+        *map(str, folders),
+        "--config-file=/dev/null",
+        "--disable-plugin-autoload",
+        f"--rootdir={LABS.parent}",
+        "--strict-markers",
+        "--import-mode=importlib",  # a teacher's test_x.py may have the name of another
+        *(f"-pno:{name}" for name in unneeded),
+    ]
+    status = pytest.main(arguments, plugins=[pytest_plugin, session])
+    if session.raised is not None:
+        raise session.raised
+    if session.error or status != pytest.ExitCode.OK or not session.result:
+        why = session.error or f"pytest ended with status {int(status)}"
+        raise HarnessError(f"the rubric of lab {lab!r} cannot be run: {why}")
+    return session.result[0]
+
+
+def judge_many(lab: str, evidence: Iterable[Evidence], private: Path | None = None) -> list[Checks]:
     """Judge many pieces of evidence by a lab's rubric, in one pytest session; returns each one's checks.
 
     Raises:
         HarnessError: the rubric itself cannot be run; that is never a mark.
     """
-    judging = _Judging(evidence)
-    unneeded = ("terminal", "cacheprovider", "capture", "logging", "warnings", "faulthandler", "tmpdir", "unittest")
-    arguments = [
-        str(rubric_folder(lab)),
-        "--config-file=/dev/null",
-        "--disable-plugin-autoload",
-        f"--rootdir={LABS.parent}",
-        "--strict-markers",
-        *(f"-pno:{name}" for name in unneeded),
-    ]
-    status = pytest.main(arguments, plugins=[pytest_plugin, judging])
-    if judging.error or status != pytest.ExitCode.OK:
-        why = judging.error or f"pytest ended with status {int(status)}"
-        raise HarnessError(f"the rubric of lab {lab!r} cannot be run: {why}")
-    return judging.judged
+    return with_judge(lab, lambda judge: [judge(piece) for piece in evidence], private)
+
+
+def combined(parts: list[Checks]) -> Checks:
+    """One rubric's checks on several captures of one experiment, such as its begin and its end, taken together.
+
+    A check holds if it holds on one of them and fails on none: what one does not show, another may.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    found = []
+    for outcomes in zip(*parts, strict=True):
+        by_outcome = {check.outcome: check for check in reversed(outcomes)}
+        worst = next(name for name in ("not-judged", "failed", "passed", "not-shown") if name in by_outcome)
+        frames = tuple(sorted({frame for check in outcomes for frame in check.frames if check.outcome == worst}))
+        found.append(by_outcome[worst]._replace(frames=frames))
+    return tuple(found)
 
 
 def judge(lab: str, evidence: Evidence, provider: str | None = None) -> Results:
@@ -130,7 +241,7 @@ class JudgeInWaiting:
     def __init__(self, lab: str) -> None:
         self._lab = lab
         self._evidence: SimpleQueue[Evidence] = SimpleQueue()
-        self._judged: Future[list[tuple[Check, ...]]] = Future()
+        self._judged: Future[Checks] = Future()
         self._called = False
 
     def call_in(self) -> None:
@@ -140,7 +251,7 @@ class JudgeInWaiting:
 
     def _work(self) -> None:
         try:
-            self._judged.set_result(judge_many(self._lab, (self._evidence.get() for _ in range(1))))
+            self._judged.set_result(with_judge(self._lab, lambda judge: judge(self._evidence.get())))
         except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
             self._judged.set_exception(error)
 
@@ -153,5 +264,4 @@ class JudgeInWaiting:
         self._evidence.put(evidence)
         if not self._called:
             self._work()
-        (checks,) = self._judged.result()
-        return Results(self._lab, provider, describe_connection(evidence.conversation), checks)
+        return Results(self._lab, provider, describe_connection(evidence.conversation), self._judged.result())

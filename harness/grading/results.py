@@ -1,15 +1,16 @@
 """The outcome of judging one capture: `results.json`."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from harness.tcp.conversation import Conversation, NotShown
 
 SCHEMA = "tcp-lab/results/v1"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One check's outcome.
 
     Attributes:
@@ -74,8 +75,8 @@ class Results:
         """0 all passed, 1 something failed or was not shown, 2 could not be judged."""
         return {"passed": 0, "failed": 1, "not-judged": 2}[self.outcome]
 
-    def to_json(self) -> dict[str, Any]:
-        """As it stands in results.json."""
+    def head(self) -> dict[str, Any]:
+        """What stands in results.json before the checks."""
         document: dict[str, Any] = {
             "schema": SCHEMA,
             "lab": self.lab,
@@ -84,11 +85,40 @@ class Results:
             "score": self.score,
             "max_score": self.max_score,
             "connection": self.connection,
-            "checks": [{**asdict(check), "frames": list(check.frames)} for check in self.checks],
         }
-        if self.cause:
-            document["cause"] = self.cause
-        return document
+        return document | {"cause": self.cause} if self.cause else document
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in results.json."""
+        checks = [check._asdict() | {"frames": list(check.frames)} for check in self.checks]
+        return {**self.head(), "checks": checks}
+
+
+@lru_cache(maxsize=1 << 10)  # names and titles come again with every submission
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+@lru_cache(maxsize=1 << 8)  # many checks look at the same frames: all
+def frame_list(frames: tuple[int, ...], separator: str) -> str:
+    """Frames as text."""
+    return separator.join(map(str, frames))
+
+
+def _check_json(check: Check) -> str:
+    score = "null" if check.score is None else check.score
+    message = json.dumps(check.message, ensure_ascii=False) if check.message else '""'
+    return (
+        f'  {{"id": {_quoted(check.id)}, "title": {_quoted(check.title)}, "points": {check.points}, "score": {score}, '
+        f'"outcome": "{check.outcome}", "frames": [{frame_list(check.frames, ", ")}], "message": {message}}}'
+    )
+
+
+def results_json(results: Results) -> str:
+    """results.json: the document of `Results.to_json`, a line a check."""
+    head = json.dumps(results.head(), ensure_ascii=False)[:-1]
+    lines = ",\n".join(map(_check_json, results.checks))
+    return f'{head}, "checks": [\n{lines}\n]}}\n'
 
 
 def describe_connection(conversation: Conversation) -> dict[str, Any]:

@@ -100,7 +100,15 @@ def _accounts(entry: HostEntry) -> tuple[str, str]:
     return "\n".join(passwd) + "\n", f"{entry.user}:*:::::::\n"
 
 
-def _host_plan(entry: HostEntry, host_key: KeyPair, user_key: KeyPair, names: str) -> dict[str, Any]:
+def _sshd_config(entry: HostEntry, banner: str | None) -> str:
+    """What sshd_config(5) says; VersionAddendum ends the line that stands in clear on the wire (RFC 4253 §4.2)."""
+    config = SSHD_CONFIG.format(port=entry.port, files=f"/run/lab/{entry.role}")
+    return f"{config}VersionAddendum {banner}\n" if banner and entry.role == "client" else config
+
+
+def _host_plan(
+    entry: HostEntry, host_key: KeyPair, user_key: KeyPair, names: str, banner: str | None
+) -> dict[str, Any]:
     passwd, shadow = _accounts(entry)
     home = "/root" if entry.user == "root" else f"/home/{entry.user}"
     return {
@@ -115,7 +123,7 @@ def _host_plan(entry: HostEntry, host_key: KeyPair, user_key: KeyPair, names: st
             "hosts": names,
             "host_key": host_key.private,
             "authorized_keys": user_key.public + " harness\n",
-            "sshd_config": SSHD_CONFIG.format(port=entry.port, files=f"/run/lab/{entry.role}"),
+            "sshd_config": _sshd_config(entry, banner),
         },
     }
 
@@ -225,8 +233,12 @@ def holding_nothing() -> None:
 
 
 @contextmanager
-def embedded(inventory: Inventory) -> Iterator[Testbed]:
+def embedded(inventory: Inventory, banner: str | None = None) -> Iterator[Testbed]:
     """Two namespaces as the inventory's hosts.
+
+    Args:
+        inventory: the hosts.
+        banner: one printable word for the client host's SSH banner.
 
     Raises:
         HarnessError: a tool is missing, namespaces are forbidden, or the set-up failed; one line with the mend.
@@ -247,7 +259,7 @@ def embedded(inventory: Inventory) -> Iterator[Testbed]:
 
         host_keys = {entry.role: new_key_pair() for entry in entries}
         user_key = new_key_pair()
-        holder.set_up({"hosts": {e.role: _host_plan(e, host_keys[e.role], user_key, names) for e in entries}})
+        holder.set_up({"hosts": {e.role: _host_plan(e, host_keys[e.role], user_key, names, banner) for e in entries}})
 
         from harness.hosts.ssh import Login, both_connected
 

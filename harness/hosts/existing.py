@@ -106,11 +106,12 @@ def _login(inventory: Inventory, entry: HostEntry, config: dict[str, Any], stack
 
 
 @contextmanager
-def existing(inventory: Inventory) -> Iterator[Testbed]:
+def existing(inventory: Inventory, _banner: str | None = None) -> Iterator[Testbed]:
     """Connect to the inventory's two machines.
 
     The inventory's address is the lab link's; where ssh_config names another HostName, Port, User or ProxyCommand for
-    the host (looked up by `ssh_alias`, else by the address), the harness goes that way.
+    the host (looked up by `ssh_alias`, else by the address), the harness goes that way. Their sshds are not the
+    harness's: no banner is changed.
 
     Raises:
         HarnessError: one line: host, what was expected, what to do.

@@ -1,7 +1,7 @@
 """The table of providers: who can bring up the two hosts of an inventory."""
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Protocol
 
 from harness.errors import HarnessError
 from harness.hosts.embedded import embedded
@@ -9,18 +9,32 @@ from harness.hosts.existing import existing
 from harness.hosts.host import Testbed
 from harness.inventory import Inventory
 
-PROVIDERS: dict[str, Callable[[Inventory], AbstractContextManager[Testbed]]] = {
+
+class Provider(Protocol):
+    """Brings up the hosts of an inventory, for as long as the block runs."""
+
+    def __call__(self, inventory: Inventory, banner: str | None = None, /) -> AbstractContextManager[Testbed]:
+        """Bring them up; *banner* is added to the SSH banner of the client host, if its sshd is the harness's own."""
+
+
+PROVIDERS: dict[str, Provider] = {
     "embedded": embedded,
     "hosts": existing,
 }
 
 
-def testbed_for(inventory: Inventory, provider: str) -> AbstractContextManager[Testbed]:
+def testbed_for(inventory: Inventory, provider: str, banner: str | None) -> AbstractContextManager[Testbed]:
     """The testbed of a provider, as a context manager.
+
+    Args:
+        inventory: the hosts.
+        provider: its name.
+        banner: one printable word for the client host's SSH banner; hosts that exist already are left as they are.
 
     Raises:
         HarnessError: there is no such provider; names those there are.
     """
     if provider not in PROVIDERS:
         raise HarnessError(f"{inventory.path}: unknown provider {provider!r}; known are: {', '.join(PROVIDERS)}")
-    return PROVIDERS[provider](inventory)
+    bring_up = PROVIDERS[provider]
+    return bring_up(inventory) if banner is None else bring_up(inventory, banner)

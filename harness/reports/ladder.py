@@ -91,14 +91,14 @@ def ladder(
     yield LadderLine(between(conversation.initiator, conversation.responder), "head")
     yield LadderLine(between("initiator", "responder"), "head")
     began = conversation.rows_in_order[0].time
-    before = ("", "")
-    for segment, states in zip(conversation.rows_in_order, conversation.states_by_row, strict=True):
+    one_before = other_before = ""
+    for segment, (one, other) in zip(conversation.rows_in_order, conversation.states_by_row, strict=True):
         # A state is written where it begins; a bar says that it goes on.
-        shown = [str(now) if now != was else "│" for now, was in zip(states, before, strict=True)]
+        left_state, right_state = "│" if one == one_before else one.value, "│" if other == other_before else other.value
         seconds = f"{(segment.time - began) / 1e9:>{_TIME}.6f} " if timed else ""
         arrow = _arrow(segment, middle, absolute=absolute)
-        line = f"{segment.frame:>{digits}} {seconds}{shown[0]:<{_STATE}} {arrow} {shown[1]:>{_STATE}}"
+        line = f"{segment.frame:>{digits}} {seconds}{left_state:<{_STATE}} {arrow} {right_state:>{_STATE}}"
         yield LadderLine(line, _kind(segment))
-        before = (str(states[0]), str(states[1]))
+        one_before, other_before = one, other
         if notes and notes[segment.row]:
             yield LadderLine(f"{margin}{'':<{_STATE}} {', '.join(notes[segment.row]):^{middle}}".rstrip(), "note")

@@ -4,7 +4,7 @@
 asserts are straight lines; a check that ran into it is *not shown*, never passed.
 """
 
-from dataclasses import replace
+from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from harness.tcp import zeek
 from harness.tcp.control import turned
 from harness.tcp.ends import ENDS, End, other
-from harness.tcp.flags import ACK, RST, SYN
+from harness.tcp.flags import ACK, RST
 from harness.tcp.relative import Relative, relative
 from harness.tcp.segment import FIELDS, NotShown, Options, Segment
-from harness.tcp.segments import Segments, bundles, capture_of, endpoint_text
+from harness.tcp.segments import ABSENT, Segments, bundles, capture_of, endpoint_text
 from harness.tcp.splitting import EndKey, Rows, initiators, rows_of
 from harness.tcp.states import State
 from harness.tcp.stream import Stream
@@ -79,7 +79,7 @@ class Conversation:
     def fresh_view(self) -> "Conversation":
         """The same conversation, with all that is worked out already, and nothing looked at yet."""
         # What every check needs is worked out once, for all views.
-        _ = self.sent_by, self.states_by_row, self._boundaries, self._verdict
+        _ = self.sent_by, self.options_by_row, self._all_frames, self.states_by_row, self._boundaries, self._verdict
         view = object.__new__(Conversation)
         view.__dict__.update(self.__dict__, looked_at=set())
         return view
@@ -128,6 +128,31 @@ class Conversation:
         return self.rows_in_order[row]
 
     @cached_property
+    def options_by_row(self) -> tuple[Options, ...]:
+        """The TCP options of each of its segments."""
+        names = ("mss", "wscale", "sack_permitted", "sack", "tsval", "tsecr")
+        return tuple(
+            Options(
+                None if mss == ABSENT else mss,
+                None if scale == ABSENT else scale,
+                bool(permitted),
+                bool(sack),
+                None if ABSENT in (tsval, tsecr) else (tsval, tsecr),
+            )
+            for mss, scale, permitted, sack, tsval, tsecr in zip(*map(self.column, names), strict=True)
+        )
+
+    @cached_property
+    def _all_frames(self) -> tuple[int, ...]:
+        return tuple(sorted(self.column("frame")))
+
+    @property
+    def frames_looked_at(self) -> tuple[int, ...]:
+        """`looked_at` in order."""
+        everything = len(self.looked_at) == len(self._all_frames)
+        return self._all_frames if everything else tuple(sorted(self.looked_at))
+
+    @cached_property
     def sent_by(self) -> dict[End, tuple[Segment, ...]]:
         """What each end sent, without counting as looked at."""
         return {end: tuple(s for s in self.rows_in_order if s.sender == end) for end in ENDS}
@@ -151,12 +176,10 @@ class Conversation:
         """Both, the initiator's first."""
         return self.initiator_stream, self.responder_stream
 
-    def _first(self, sender: End, what: str, rows: NDArray[np.bool_]) -> Segment:
-        own = self.rows.forward if sender == "initiator" else ~self.rows.forward
-        found = np.flatnonzero(own & rows)
-        if not len(found):
-            raise NotShown(f"the capture does not show {what}")
-        return self.shown(self.at(int(found[0])))[0]
+    def _first(self, what: str, found: Iterable[Segment]) -> Segment:
+        for segment in found:
+            return self.shown(segment)[0]
+        raise NotShown(f"the capture does not show {what}")
 
     @cached_property
     def _flags(self) -> NDArray[np.uint16]:
@@ -169,7 +192,7 @@ class Conversation:
         Raises:
             NotShown: it was not captured.
         """
-        return self._first("initiator", "the initiator's SYN", self._flags & SYN != 0)
+        return self._first("the initiator's SYN", (s for s in self.sent_by["initiator"] if s.has_syn))
 
     @property
     def syn_ack(self) -> Segment:
@@ -178,7 +201,8 @@ class Conversation:
         Raises:
             NotShown: it was not captured.
         """
-        return self._first("responder", "the responder's SYN-ACK", self._flags & (SYN | ACK) == (SYN | ACK))
+        found = (s for s in self.sent_by["responder"] if s.has_syn and s.has_ack)
+        return self._first("the responder's SYN-ACK", found)
 
     @property
     def handshake_ack(self) -> Segment:
@@ -187,8 +211,9 @@ class Conversation:
         Raises:
             NotShown: it, or the SYN-ACK, was not captured.
         """
-        after = np.arange(len(self._flags)) > self.syn_ack.row
-        return self._first("initiator", "the third segment of the handshake", after & (self._flags & SYN == 0))
+        row = self.syn_ack.row
+        found = (s for s in self.sent_by["initiator"] if s.row > row and not s.has_syn)
+        return self._first("the third segment of the handshake", found)
 
     @property
     def resets(self) -> tuple[Segment, ...]:
@@ -249,7 +274,7 @@ class Conversation:
     @cached_property
     def steps(self) -> tuple[Step, ...]:
         """Every event at either end, in order of the segments."""
-        return tuple(replace(step, row=self.control_rows[step.row]) for step in self._verdict.steps)
+        return tuple(Step(self.control_rows[step.row], *step[1:]) for step in self._verdict.steps)
 
     def states(self, end: End) -> tuple[State, ...]:
         """The states (RFC 9293 figure 5) that end went through, inferred from the segments."""

@@ -1,12 +1,10 @@
 """One segment of a conversation, for asserts and messages: a view of one row of its columns."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.tcp.flags import ACK, ADVISORY, FIN, RST, SYN
 from harness.tcp.known import NONE
-from harness.tcp.segments import ABSENT
-from harness.tcp.values import Flags, Length, Seq, Where
+from harness.tcp.values import Flags, Length, Seq
 
 if TYPE_CHECKING:
     from harness.tcp.conversation import Conversation
@@ -20,8 +18,7 @@ class NotShown(Exception):  # noqa: N818 - an outcome, not an error
 FIELDS = ("frame", "time", "flags", "seq", "seq_shown", "ack", "length", "window")
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """A segment's TCP options; None where one is absent.
 
     Attributes:
@@ -61,7 +58,7 @@ class Segment:
     """
 
     __slots__ = (
-        "_conversation", "_options", "_place", "_seq_shown", "ack", "bits", "control", "end", "frame", "frames",
+        "_conversation", "_place", "_seq_shown", "ack", "bits", "control", "end", "frame", "frames",
         "has_ack", "has_fin", "has_rst", "has_syn", "len", "offset", "row", "sender", "time", "window",
     )  # fmt: skip
 
@@ -76,7 +73,6 @@ class Segment:
         """Make one from the values of `FIELDS`."""
         frame, time, bits, seq, seq_shown, ack, length, window = fields
         self._conversation = conversation
-        self._options: Options | None = None
         self.row = row
         self.frame = frame
         self.frames = (frame,)
@@ -87,15 +83,16 @@ class Segment:
         self.has_fin = bits & FIN != 0
         self.has_rst = bits & RST != 0
         self.has_syn = bits & SYN != 0
-        self.control = Flags(bits & ~ADVISORY, Where(frame, sender, "flags"))
-        self._place = Seq(seq, Where(frame, sender, "seq"))
+        self.control = Flags(bits & ~ADVISORY, (frame, sender, "flags"))
+        place = (frame, sender, "seq")
+        self._place = Seq(seq, place)
         self._seq_shown = seq_shown
-        self.ack = Seq(ack, Where(frame, sender, "ack"))
-        self.len = Length(length, Where(frame, sender, "length"))
+        self.ack = Seq(ack, (frame, sender, "ack"))
+        self.len = Length(length, (frame, sender, "length"))
         added = (length,) if length else ()
         if bits & (SYN | FIN):
             added = (*added, 1)
-        self.end = Seq(seq + sum(added), self._place.where, added) if added else self._place
+        self.end = Seq(seq + sum(added), place, added) if added else self._place
         self.offset = offset
         self.window = window
 
@@ -108,7 +105,7 @@ class Segment:
     @property
     def flags(self) -> Flags:
         """All its flags, in tcpdump's letters."""
-        return Flags(self.bits, Where(self.frame, self.sender, "flags"))
+        return Flags(self.bits, (self.frame, self.sender, "flags"))
 
     @property
     def seq(self) -> Seq:
@@ -196,6 +193,13 @@ class Segment:
             return None
         return self.time - conversation.at(before).time
 
+    @property
+    def is_copy(self) -> bool:
+        """Whether it is a frame that was captured twice: its sender's equal one stands shortly before it."""
+        conversation = self._conversation
+        before = (conversation.at(row) for row in range(max(0, self.row - 3), self.row))
+        return any(one.sender == self.sender and self._is_copy_of(one) for one in before)
+
     def _is_copy_of(self, other_one: "Segment") -> bool:
         fields = ("ip_id", "seq", "ack", "flags", "window", "length", "tsval", "tsecr")
         return all(self._column(name) == other_one._column(name) for name in fields)  # noqa: SLF001 - of its own class
@@ -219,24 +223,9 @@ class Segment:
         Raises:
             NotShown: the capture holds no options (a text listing may not).
         """
-        if self._options is not None:
-            return self._options
         if not self._conversation.segments_columns.options_shown:
             raise NotShown(f"the capture does not hold TCP options (frame {self.frame})")
-
-        def present(name: str) -> int | None:
-            value = self._column(name)
-            return None if value == ABSENT else value
-
-        tsval, tsecr = present("tsval"), present("tsecr")
-        self._options = Options(
-            mss=present("mss"),
-            window_scale=present("wscale"),
-            sack_permitted=bool(self._column("sack_permitted")),
-            sack=bool(self._column("sack")),
-            timestamps=None if tsval is None or tsecr is None else (tsval, tsecr),
-        )
-        return self._options
+        return self._conversation.options_by_row[self.row]
 
     @property
     def payload(self) -> bytes:

@@ -16,6 +16,10 @@ def signed_difference(a: int, b: int) -> int:
     return (a - b + (MODULUS >> 1)) % MODULUS - (MODULUS >> 1)
 
 
+# What a Where is made of; thousands are kept for each one that is ever told.
+Place = tuple[int, str, str]
+
+
 class Where(NamedTuple):
     """Where a value stood: the field of a frame, and which end sent it ("initiator" or "responder")."""
 
@@ -34,15 +38,20 @@ class Seq:
     signed distance. There is no <.
     """
 
-    __slots__ = ("_added", "value", "where")
+    __slots__ = ("_added", "_place", "value")
 
-    def __init__(self, value: int, where: Where | None = None, added: tuple[int, ...] = ()) -> None:
+    def __init__(self, value: int, place: Place | None = None, added: tuple[int, ...] = ()) -> None:
         self.value = value % MODULUS
-        self.where = where
+        self._place = place
         self._added = added
 
+    @property
+    def where(self) -> Where | None:
+        """Where it stood; None for a number that stood nowhere."""
+        return Where(*self._place) if self._place else None
+
     def __add__(self, other: int) -> "Seq":
-        return Seq(self.value + other, self.where, (*self._added, int(other)))
+        return Seq(self.value + other, self._place, (*self._added, int(other)))
 
     def __sub__(self, other: "Seq | int") -> "Seq | int":
         if isinstance(other, Seq):
@@ -65,7 +74,7 @@ class Seq:
     @property
     def frames(self) -> tuple[int, ...]:
         """The frame it stood in."""
-        return (self.where.frame,) if self.where else ()
+        return (self._place[0],) if self._place else ()
 
     def as_found(self) -> str:
         """As the left side of a message: "frame 2 (responder) ack 2737267462"."""
@@ -87,18 +96,23 @@ class Seq:
 class Length(int):
     """A number of bytes that knows which frame it is the length of."""
 
-    where: Where
+    _place: Place
 
-    def __new__(cls, value: int, where: Where) -> Self:
-        """An int that was found at *where*."""
+    def __new__(cls, value: int, place: Place) -> Self:
+        """An int that was found at a place: see `Where`."""
         made = super().__new__(cls, value)
-        made.where = where
+        made._place = place
         return made
+
+    @property
+    def where(self) -> Where:
+        """Where it stood."""
+        return Where(*self._place)
 
     @property
     def frames(self) -> tuple[int, ...]:
         """The frame it stood in."""
-        return (self.where.frame,)
+        return (self._place[0],)
 
     def as_found(self) -> str:
         """As the left side of a message."""
@@ -112,21 +126,26 @@ class Length(int):
 class Flags(str):
     """tcpdump's flag letters ("S.") that know which frame they stood in."""
 
-    __slots__ = ("bits", "where")
+    __slots__ = ("_place", "bits")
     bits: int
-    where: Where
+    _place: Place
 
-    def __new__(cls, value: int, where: Where) -> Self:
-        """The letters of flag bits that were found at *where*."""
+    def __new__(cls, value: int, place: Place) -> Self:
+        """The letters of flag bits that were found at a place: see `Where`."""
         made = super().__new__(cls, bits.letters(value))
         made.bits = value
-        made.where = where
+        made._place = place
         return made
+
+    @property
+    def where(self) -> Where:
+        """Where they stood."""
+        return Where(*self._place)
 
     @property
     def frames(self) -> tuple[int, ...]:
         """The frame they stood in."""
-        return (self.where.frame,)
+        return (self._place[0],)
 
     def as_found(self) -> str:
         """As the left side of a message."""

@@ -12,6 +12,7 @@ The wire shows what an end sends, not what it has received. So:
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from harness.tcp.control import (
     ACKS_DATA,
@@ -32,8 +33,7 @@ from harness.tcp.states import Event, State, step
 _OPENING = (State.SYN_SENT, State.SYN_RECEIVED)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One event at one end.
 
     Attributes:

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from benchmarks import bench_analyze as bench
-from benchmarks import traffic
+from benchmarks import submissions, traffic
+from benchmarks.measuring import Cost
 from harness.captures.capture import Capture
 from harness.captures.reading import read_capture
 from harness.tcp.conversation import conversations
@@ -283,10 +284,10 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_slow_one_is_run_once_and_a_part_is_scaled() -> None:
     """More than 20 s is enough; a tenth of the capture counts ten times."""
-    tool = bench.Tool("x", ("x",), share=10, costs=[bench.Cost(20.5, 1)])
+    tool = bench.Tool("x", ("x",), share=10, costs=[Cost(20.5, 1)])
     assert tool.is_slow
     assert tool.seconds == [205]
-    assert not bench.Tool("x", ("x",), share=10, costs=[bench.Cost(19.5, 1)]).is_slow
+    assert not bench.Tool("x", ("x",), share=10, costs=[Cost(19.5, 1)]).is_slow
 
 
 def test_peak_memory_is_the_childs(tmp_path: Path) -> None:
@@ -307,3 +308,34 @@ def test_what_is_too_large_is_left_out(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("BENCH_ANALYZE_LARGE", "1")
     assert bench.lacks(tmp_path, 1, 10_000_000) == told
     assert bench.lacks(tmp_path, 1, 1_000_000) is None
+
+
+def test_the_comparison_of_graders(tmp_path: Path) -> None:
+    """The real thing, small; nothing is left."""
+    program = "from benchmarks import bench_grade as b; b.TSHARK_SAMPLE = b.NAIVE_SAMPLE = 2; b.main(1, 100)"
+    command = [sys.executable, "-c", program]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=200)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    rates = {
+        name: [float(word) for word in re.findall(r" (\d+(?:\.\d+)?)", line)]
+        for line in lines
+        for name in [line[:14].strip()]
+    }
+    assert rates["best"][0] > rates["best"][-1] > 0
+    assert re.search(r"^ +100 +\d+\.\d +\d+\.\d +\d+ MB$", done.stdout, re.MULTILINE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_class_that_is_made_up(tmp_path: Path) -> None:
+    """The same seed gives the same files, and each honest connection is another."""
+    for name in ("one", "same"):
+        submissions.make_class(tmp_path / name, 20, seed=5)
+    files = [
+        {p.relative_to(tmp_path / name): p.read_bytes() for p in (tmp_path / name).rglob("*") if p.is_file()}
+        for name in ("one", "same")
+    ]
+    assert files[0] == files[1]
+    captures = [data for path, data in files[0].items() if path.name == "capture.pcap"]
+    assert len(set(captures)) == len(captures) >= 10

@@ -13,6 +13,8 @@ DOCUMENTS = [
     "README.md",
     "CONTRIBUTING.md",
     "docs/analysis.md",
+    "docs/teachers.md",
+    "labs/README.md",
     *(str(p.relative_to(ROOT)) for p in (ROOT / "labs").glob("*/README*.md")),
 ]
 
@@ -43,9 +45,7 @@ def test_commands_in_documents_exist() -> None:
                 assert switch in known[name], f"{document}: ./invoke {command}: no {switch}"
 
 
-@pytest.mark.parametrize(
-    "document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/analysis.md"]
-)
+@pytest.mark.parametrize("document", [*DOCUMENTS, "CHANGELOG.md", "docs/architecture.md"])
 def test_links_lead_somewhere(document: str) -> None:
     """Every relative link names a file of the repository."""
     path = ROOT / document

@@ -1,0 +1,614 @@
+"""Legal TCP: what a good capture might as well have been, and which mutants are no errors.
+
+A *variant* is a whole capture that is legal TCP though it looks different: a rubric must leave it all its points. A
+*rule* says which mutants are legal TCP too, whatever made them: it looks at what differs from the good capture. Both
+are declarations: who writes them says that no point may be lost there.
+"""
+
+import gzip
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from harness.grading.mutants import MADE, Family, Good, Mutant, Row, banner_rows, in_order
+from harness.tcp.conversation import ENDS, End, other
+from harness.tcp.flags import ACK, ADVISORY, CWR, ECE, FIN, PSH, RST, SYN, URG, from_letters
+from harness.tcp.segments import ABSENT
+from harness.tcp.values import signed_difference
+
+TIMEOUT = 210_000_000  # ns: Linux's shortest retransmission timeout, and a bit
+MILLISECOND = 1_000_000
+_NO_CHANGE = frozenset({"time", "frame"})
+
+# -- which mutants are legal -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What a mutant's connection has other than the good one's.
+
+    A segment between other ends, or from a SYN on that comes when all is over, belongs to another connection: it counts
+    as missing where it was, and as nothing where it is.
+
+    Attributes:
+        good: the good capture.
+        family: the mutant's.
+        kept: the good rows that are still there, changed or not, in their new order.
+        removed: the good rows (by origin) that are missing.
+        added: the rows that are more than there were.
+        changed: which columns changed, by origin; "payload" and "blocks" too.
+    """
+
+    good: Good
+    family: str
+    kept: tuple[Row, ...]
+    removed: tuple[int, ...]
+    added: tuple[Row, ...]
+    changed: dict[int, frozenset[str]]
+
+    @property
+    def is_none(self) -> bool:
+        """Whether the connection is what it was."""
+        return not (self.removed or self.added or self.changed or self.reordered)
+
+    @property
+    def reordered(self) -> tuple[tuple[Row, Row], ...]:
+        """Each pair (earlier, later) of good rows that stand the other way round."""
+        return tuple(
+            (later, earlier)
+            for place, earlier in enumerate(self.kept)
+            for later in self.kept[place + 1 :]
+            if later.origin < earlier.origin
+        )
+
+    def only_changed(self, *columns: str) -> bool:
+        """Whether nothing differs but these columns of some rows, and something does."""
+        same = not self.removed and not self.added and not self.reordered
+        return same and bool(self.changed) and all(found <= set(columns) for found in self.changed.values())
+
+    @property
+    def pairs(self) -> tuple[tuple[Row, Row], ...]:
+        """Each changed row: as it was, and as it is."""
+        return tuple((self.good.rows[row.origin], row) for row in self.kept if row.origin in self.changed)
+
+
+def _begins_another(good: Good, row: Row) -> bool:
+    """Whether a row that follows a whole connection opens the next: a SYN, but none of the old ones sent again."""
+    again = row["seq"] in {old["seq"] for old in good.rows if old["flags"] & SYN}
+    return bool(row["flags"] & SYN) and not again and good.conversation.is_over
+
+
+def difference(mutant: Mutant) -> Difference:
+    """What a mutant of rows (not of the file) has other than the good capture."""
+    rows = mutant.good.conversation.rows
+    ends = {rows.initiator, rows.responder}
+    kept: dict[int, Row] = {}
+    added = []
+    for row in mutant.rows:
+        if set(row.ends) != ends:
+            continue
+        if row.origin in range(len(mutant.good.rows)) and row.origin not in kept:
+            kept[row.origin] = row
+        else:
+            if len(kept) == len(mutant.good.rows) and _begins_another(mutant.good, row):
+                break
+            added.append(row)
+    changed = {}
+    for origin, row in kept.items():
+        old = mutant.good.rows[origin]
+        columns = {name for name, value in row.values.items() if value != old[name]} - _NO_CHANGE
+        columns |= {"payload"} if row.payload != old.payload else set()
+        columns |= {"blocks"} if row.blocks != old.blocks else set()
+        if columns:
+            changed[origin] = frozenset(columns)
+    removed = tuple(row.origin for row in mutant.good.rows if row.origin not in kept)
+    return Difference(mutant.good, mutant.family, tuple(kept.values()), removed, tuple(added), changed)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A kind of difference that leaves the capture legal.
+
+    Attributes:
+        reason: why it is legal, with its source, in one line.
+        covers: whether a difference is of this kind.
+    """
+
+    reason: str
+    covers: Callable[[Difference], bool]
+
+    def unless(self, asked: Callable[[Difference], bool]) -> "Rule":
+        """The same rule in a lab that asks for more: not where *asked* says so."""
+        return Rule(self.reason, lambda found: self.covers(found) and not asked(found))
+
+
+def flipped(found: Difference) -> int:
+    """All flags that were flipped, if nothing else was."""
+    bits = 0
+    for old, new in found.pairs if found.only_changed("flags") else ():
+        bits |= old["flags"] ^ new["flags"]
+    return bits
+
+
+def _says_nothing_new(found: Difference) -> bool:
+    """Whether a changed row, or the next of its sender, is now a pure ACK that repeats the one before it."""
+    for end in ENDS:
+        own = [row for row in found.kept if found.good.end_of(row.origin) == end and row["flags"] & ACK]
+        for before, row in pairwise(own):
+            same = before["ack"] == row["ack"] and before["window"] == row["window"]
+            if row.is_pure_ack and same and {before.origin, row.origin} & set(found.changed):
+                return True
+    return False
+
+
+def _is_followed(found: Difference, origin: int) -> bool:
+    """Whether another segment of its sender acknowledges later on."""
+    end = found.good.end_of(origin)
+    return any(
+        row.origin > origin and row["flags"] & (ACK | RST) == ACK and found.good.end_of(row.origin) == end
+        for row in found.kept
+    )
+
+
+def _is_covered(found: Difference, origin: int) -> bool:
+    """Whether a pure ACK, not the handshake's, may be missing."""
+    good = found.good
+    return good.rows[origin].is_pure_ack and origin not in good.handshake and _is_followed(found, origin)
+
+
+def _acknowledges_within_reason(found: Difference) -> bool:
+    """Whether the changed ACKs, none of control segments, lie between what was acknowledged and what was sent."""
+    if not found.only_changed("ack") or _says_nothing_new(found) or set(found.changed) & set(found.good.control):
+        return False
+    for _, row in found.pairs:
+        segment = found.good.conversation.at(row.origin)
+        before, sent = segment.acked_before, segment.highest_sent_by_peer
+        if before is None or sent is None or not _is_followed(found, row.origin):
+            return False
+        if signed_difference(row["ack"], before.value) < 0 or signed_difference(row["ack"], sent.value) > 0:
+            return False
+    return True
+
+
+def _is_independent(good: Good, earlier: Row, later: Row) -> bool:
+    """Whether the network may have turned two segments round.
+
+    Between two ends: if the later one does not acknowledge the earlier. Of one end: any, but the three of the handshake
+    and the segments of the close among each other, whose order labs ask for.
+    """
+    if {earlier.origin, later.origin} & set(good.handshake):
+        return False
+    if good.end_of(earlier.origin) == good.end_of(later.origin):
+        return not {earlier.origin, later.origin} <= set(good.control)
+    return not earlier.size or signed_difference(later["ack"], earlier["seq"]) <= 0
+
+
+def _only_reordered(found: Difference) -> bool:
+    same = not found.removed and not found.added and not found.changed
+    return same and bool(found.reordered) and all(_is_independent(found.good, *pair) for pair in found.reordered)
+
+
+def _options_not_offered(found: Difference) -> bool:
+    """SACK declined by either SYN where no SACK is sent; scaling declined by the SYN-ACK."""
+    sack_sent = any(row["sack"] for row in found.good.rows)
+    for old, new in found.pairs:
+        if not old["flags"] & SYN:
+            return False
+        if old["sack_permitted"] < new["sack_permitted"] or (
+            old["sack_permitted"] != new["sack_permitted"] and sack_sent
+        ):
+            return False
+        if old["wscale"] != new["wscale"] and not (old["flags"] & ACK and new["wscale"] == ABSENT):
+            return False
+    return found.only_changed("sack_permitted", "wscale")
+
+
+def _duplicate_reported(found: Difference) -> bool:
+    """D-SACK: one block, within what the same segment acknowledges."""
+    agreed = all(row["sack_permitted"] for row in found.good.rows if row["flags"] & SYN)
+    told = all(
+        signed_difference(right, row["ack"]) <= 0 < signed_difference(right, left)
+        for _, row in found.pairs
+        for left, right in row.blocks
+    )
+    return agreed and told and found.only_changed("sack", "blocks")
+
+
+LEGAL_TCP = (
+    Rule("the connection is over: a SYN now begins another (RFC 9293 §3.6.1)", lambda found: found.is_none),
+    Rule(
+        "PSH is advice, and ECN's bits speak of congestion (RFC 9293 §3.9.1.2, RFC 3168)",
+        lambda found: bool(flipped(found)) and not flipped(found) & ~ADVISORY,
+    ),
+    Rule(
+        "URG says that data is urgent, and changes nothing else (RFC 9293 §3.8.5)",
+        lambda found: flipped(found) == URG and all(row["length"] for _, row in found.pairs),
+    ),
+    Rule(
+        "a window may be of any size at any time (RFC 9293 §3.8.6)",
+        lambda found: found.only_changed("window") and not _says_nothing_new(found),
+    ),
+    Rule(
+        "an ACK alone may get lost: a later one covers what it acknowledged (RFC 9293 §3.4)",
+        lambda found: (
+            bool(found.removed)
+            and not (found.changed or found.added or found.reordered)
+            and all(_is_covered(found, origin) for origin in found.removed)
+        ),
+    ),
+    Rule(
+        "an ACK may acknowledge less than all, a later one the rest (RFC 9293 §3.10.7.4)",
+        _acknowledges_within_reason,
+    ),
+    Rule("the network may turn segments round that do not depend on each other (RFC 9293 §3.10.7.4)", _only_reordered),
+    Rule("either end may decline SACK, and the responder scaling (RFC 2018 §2, RFC 7323 §2.2)", _options_not_offered),
+    Rule("a D-SACK tells of a duplicate that did not pass the capture (RFC 2883 §4)", _duplicate_reported),
+)
+
+
+def acks_of_banners(found: Difference) -> bool:
+    """Whether the ACK of an end's first data changed: for labs that ask what it acknowledges."""
+    return any(
+        "ack" in columns and origin in banner_rows(found.good.conversation) for origin, columns in found.changed.items()
+    )
+
+
+# -- legal variants of a whole capture ---------------------------------------------------------------------------------
+
+
+def _variant(name: str, good: Good, rows: tuple[Row, ...]) -> Mutant:
+    return Mutant("legal", name, good, rows)
+
+
+def other_isns(good: Good) -> Iterator[Mutant]:
+    """Other initial sequence numbers: wrapping in the handshake, in the data, at zero and at half the circle."""
+    isns = {end: good.conversation.stream(end).isn.value for end in ENDS}
+    for name, wanted in {
+        "initiator's ISN wraps in the handshake": (2**32 - 1, 7),
+        "initiator's ISN wraps in the data": (2**32 - 500, 7),
+        "responder's ISN wraps in the handshake": (7, 2**32 - 1),
+        "both ISNs wrap in the data": (2**32 - 900, 2**32 - 1200),
+        "both ISNs are 0": (0, 0),
+        "ACK of the SYN is 0": (2**32 - 1, 2**32 - 1),
+        "both ISNs cross 2**31": (2**31 - 50, 2**31 - 1000),
+    }.items():
+        by = {end: new - isns[end] for end, new in zip(ENDS, wanted, strict=True)}
+        rows = []
+        for row in good.rows:
+            end = good.end_of(row.origin)
+            ack = row["ack"] + by[other(end)] if row["flags"] & ACK else row["ack"]
+            moved = replace(row.but(seq=row["seq"] + by[end], ack=ack), blocks=())
+            rows.append(moved.but(sack=0))
+        yield _variant(name, good, tuple(rows))
+
+
+def ipv6(good: Good) -> Iterator[Mutant]:
+    """The same over IPv6: other addresses, and no IP identification."""
+    hosts = dict.fromkeys(row["src"] for row in good.rows)
+    if len(hosts) == 2 and max(hosts) < 1 << 32:
+        keys = {host: (1 << 32) + place for place, host in enumerate(hosts)}
+        table = tuple(b"\xfd" + bytes(14) + bytes([1 + place]) for place in range(2))
+        rows = tuple(row.but(src=keys[row["src"]], dst=keys[row["dst"]], ip_id=ABSENT) for row in good.rows)
+        yield replace(_variant("over IPv6", good, rows), ipv6=table)
+
+
+def advice(good: Good) -> Iterator[Mutant]:
+    """PSH everywhere and nowhere; ECN agreed on and used (RFC 3168)."""
+    everywhere = tuple(row.but(flags=row["flags"] | PSH) for row in good.rows)
+    yield _variant("PSH everywhere", good, everywhere)
+    yield _variant("PSH nowhere", good, tuple(row.but(flags=row["flags"] & ~PSH) for row in good.rows))
+    rows = list(good.rows)
+    conversation = good.conversation
+    told = (conversation.syn, ECE | CWR), (conversation.syn_ack, ECE), (conversation.initiator_stream.first_data, CWR)
+    for segment, bits in told:
+        rows[segment.row] = rows[segment.row].but(flags=rows[segment.row]["flags"] | bits)
+    yield _variant("ECN", good, tuple(rows))
+
+
+def other_options(good: Good) -> Iterator[Mutant]:
+    """No timestamps, no SACK, no scaling on the whole connection; windows of any size."""
+    for name, change in {
+        "no timestamps": {"tsval": ABSENT, "tsecr": ABSENT},
+        "no SACK": {"sack_permitted": 0, "sack": 0},
+        "no window scale": {"wscale": ABSENT},
+        "no option but MSS": {"tsval": ABSENT, "tsecr": ABSENT, "sack_permitted": 0, "sack": 0, "wscale": ABSENT},
+    }.items():
+        yield _variant(name, good, tuple(replace(row.but(**change), blocks=()) for row in good.rows))
+    first = good.conversation.syn.row
+    rows = (row.but(wscale=14) if row.origin == first else row for row in good.rows)
+    yield _variant("window scale 14", good, tuple(rows))
+
+
+def _sent_again(good: Good, place: int, after: int, answer: int | None = None) -> tuple[Row, ...]:
+    """A row sent again a timeout after another, then an ACK like the row that answered it; the rest comes later."""
+    later = good.rows[after]["time"] + TIMEOUT
+    made = [good.rows[place].again(0).but(time=later)]
+    if answer is not None:
+        like = good.rows[answer]
+        made.append(like.again(0).resized(0).but(time=later + 1000, flags=ACK, seq=like["seq"] + like.size))
+    rest = (row.but(time=row["time"] + 2 * TIMEOUT) for row in good.rows[after + 1 :])
+    return (*good.rows[: after + 1], *made, *rest)
+
+
+def handshake_sent_again(good: Good) -> Iterator[Mutant]:
+    """SYN or SYN-ACK sent again after a timeout (RFC 6298)."""
+    for name, segment in (("SYN", good.conversation.syn), ("SYN-ACK", good.conversation.syn_ack)):
+        yield _variant(f"{name} sent again", good, _sent_again(good, segment.row, segment.row))
+
+
+def data_sent_again(good: Good) -> Iterator[Mutant]:
+    """Data sent again before and after its ACK, and data that was lost before it could be captured."""
+    rows = good.rows
+    for stream in good.conversation.streams:
+        if not stream.data:
+            continue
+        data = stream.data[len(stream.data) // 2]
+        name = f"{stream.end}'s data"
+        yield _variant(f"{name} sent again before its ACK", good, _sent_again(good, data.row, data.row))
+        for acked in list(stream.acks_of(data.relative[0]))[:1]:
+            again = _sent_again(good, data.row, acked.row, acked.row)
+            yield _variant(f"{name} sent again late", good, again)
+        for first, second in pairwise(stream.data):
+            if second.row == first.row + 1:
+                turned = in_order((*rows[: first.row], rows[second.row], rows[first.row], *rows[second.row + 1 :]))
+                yield _variant(f"{name} lost before the capture and sent again", good, turned)
+                break
+
+
+def fin_sent_again(good: Good) -> Iterator[Mutant]:
+    """A FIN sent again after a timeout, before its ACK and after it."""
+    for stream in good.conversation.streams:
+        fin, ack = stream.fin.row, stream.fin_ack.row
+        yield _variant(f"{stream.end}'s FIN sent again before its ACK", good, _sent_again(good, fin, fin))
+        yield _variant(f"{stream.end}'s FIN sent again late", good, _sent_again(good, fin, ack, ack))
+
+
+def captured_twice(good: Good) -> Iterator[Mutant]:
+    """Frames of SYN, FIN and data that a mirror port or the network doubled: equal in all, the IP header included."""
+    return _doubled(good, pure_acks=False)
+
+
+def _doubled(good: Good, *, pure_acks: bool) -> Iterator[Mutant]:
+    for place in good.touched:
+        if good.rows[place].is_pure_ack == pure_acks:
+            rows = (*good.rows[: place + 1], replace(good.rows[place], origin=MADE), *good.rows[place + 1 :])
+            yield _variant(f"{good.frames(place)} captured twice", good, rows)
+
+
+def ack_captured_twice(good: Good) -> Iterator[Mutant]:
+    """The same of frames with an ACK alone, and of every frame."""
+    yield from _doubled(good, pure_acks=True)
+    doubled = tuple(twin for row in good.rows for twin in (row, replace(row, origin=MADE)))
+    yield _variant("every frame captured twice", good, doubled)
+
+
+def _turned_round(good: Good, one_has_data: bool, two_has_data: bool) -> Iterator[Mutant]:
+    """For each end, the first two neighbours of these kinds, not of handshake or close, turned round."""
+    words = ("ACK", "data")
+    for end in ENDS:
+        for one, two in pairwise(good.rows):
+            ours = good.end_of(one.origin) == end == good.end_of(two.origin)
+            kinds = (bool(one["length"]), bool(two["length"])) == (one_has_data, two_has_data)
+            if ours and kinds and not {one.origin, two.origin} & set(good.control):
+                rows = (*good.rows[: one.origin], two, one, *good.rows[two.origin + 1 :])
+                name = f"{end}'s {words[one_has_data]} overtaken by its {words[two_has_data]}"
+                yield _variant(f"{name} ({good.frames(one.origin, two.origin)})", good, in_order(rows))
+                break
+
+
+def overtaken(good: Good) -> Iterator[Mutant]:
+    """An ACK or data overtaken by its sender's next data."""
+    yield from _turned_round(good, one_has_data=False, two_has_data=True)
+    yield from _turned_round(good, one_has_data=True, two_has_data=True)
+
+
+def ack_overtaken_by_ack(good: Good) -> Iterator[Mutant]:
+    """An ACK overtaken by its sender's next ACK."""
+    return _turned_round(good, one_has_data=False, two_has_data=False)
+
+
+def other_acks(good: Good) -> Iterator[Mutant]:
+    """As few ACKs as there may be; more than there were, to tell of a window that closes and opens."""
+    rows = good.rows
+    needed = []
+    for row in rows:
+        after = (later for later in rows[row.origin + 1 :] if good.end_of(later.origin) == good.end_of(row.origin))
+        if not row.is_pure_ack or row.origin in good.handshake or not any(later["flags"] & ACK for later in after):
+            needed.append(row)
+    yield _variant("no ACK but those that no later one covers", good, tuple(needed))
+    ack = next((row for row in rows if row.is_pure_ack and row.origin not in good.control), None)
+    if ack is not None:
+        closed = ack.but(window=0)
+        opened = ack.again(1000)
+        yield _variant(
+            f"a window closes and opens ({good.frames(ack.origin)})",
+            good,
+            (*rows[: ack.origin], closed, opened, *rows[ack.origin + 1 :]),
+        )
+
+
+def _cut_in_two(row: Row, first: int) -> tuple[Row, Row]:
+    """A row's data in two segments; what the row's flags say of its end stays with the second."""
+    payload = row.payload or bytes(row["length"])
+    head = row.with_payload(payload[:first]).but(flags=row["flags"] & ~(PSH | FIN))
+    tail = row.again(0).with_payload(payload[first:]).but(seq=row["seq"] + first)
+    return head, tail
+
+
+def _all_split(name: str, at: Callable[[int], int]) -> Family:
+    def variants(good: Good) -> Iterator[Mutant]:
+        rows: list[Row] = []
+        for row in good.rows:
+            rows += _cut_in_two(row, at(row["length"])) if row["length"] > 1 else (row,)
+        yield _variant(f"all data split {name}", good, tuple(rows))
+
+    return variants
+
+
+split_in_halves = _all_split("in halves", lambda length: length // 2)
+last_byte_alone = _all_split("before its last byte", lambda length: length - 1)
+first_byte_alone = _all_split("after its first byte", lambda _length: 1)
+
+
+def joined(good: Good) -> Iterator[Mutant]:
+    """The same bytes in fewer segments."""
+    for one, two in pairwise(good.rows):
+        if one["length"] and two["length"] and good.end_of(one.origin) == good.end_of(two.origin):
+            whole = (one.payload or bytes(one["length"])) + (two.payload or bytes(two["length"]))
+            both = one.with_payload(whole).but(flags=two["flags"])
+            # An ACK of the first part alone cannot be: nobody can tell that there were two.
+            rest = (row for row in good.rows[two.origin + 1 :] if not row.is_pure_ack or row["ack"] != two["seq"])
+            yield _variant(
+                f"{good.frames(one.origin, two.origin)} in one", good, (*good.rows[: one.origin], both, *rest)
+            )
+            break
+
+
+class _Talk:
+    """A good capture up to its close, to be closed in another way."""
+
+    def __init__(self, good: Good) -> None:
+        first = min(stream.fin.row for stream in good.conversation.streams)
+        self.rows = list(good.rows[:first])
+        self._like = {end: good.last_of(end, first) for end in ENDS}
+        self._next = {end: like["seq"] + like.size for end, like in self._like.items()}
+        for end in ENDS:
+            if (self._like[end]["ack"] - self._next[other(end)]) % (1 << 32):
+                self.say(end, ".")
+
+    def say(self, end: End, flags: str, length: int = 0, *, unheard: int = 0, after: int = MILLISECOND) -> Row:
+        """A segment: where its sender had got to, acknowledging all but the last *unheard* numbers of its peer."""
+        row = self._like[end].again(0).resized(length)
+        ack = self._next[other(end)] - unheard
+        time = self.rows[-1]["time"] + after
+        row = row.but(flags=from_letters(flags), seq=self._next[end], ack=ack, time=time)
+        self._next[end] += row.size
+        self.rows.append(row)
+        return row
+
+    def repeat(self, row: Row) -> None:
+        """A segment sent again after a timeout."""
+        self.rows.append(row.again(0).but(time=self.rows[-1]["time"] + TIMEOUT))
+
+
+def _four(talk: _Talk, one: End, two: End) -> None:
+    talk.say(one, "F.")
+    talk.say(two, ".")
+    talk.say(two, "F.")
+    talk.say(one, ".")
+
+
+def _three(talk: _Talk, one: End, two: End) -> None:
+    talk.say(one, "F.")
+    talk.say(two, "F.")
+    talk.say(one, ".")
+
+
+def _at_once(talk: _Talk, one: End, two: End) -> None:
+    talk.say(one, "F.")
+    talk.say(two, "F.", unheard=1)
+    talk.say(one, ".")
+    talk.say(two, ".")
+
+
+def _at_once_answered_the_other_way_round(talk: _Talk, one: End, two: End) -> None:
+    talk.say(one, "F.")
+    talk.say(two, "F.", unheard=1)
+    talk.say(two, ".")
+    talk.say(one, ".")
+
+
+def _with_data_in_the_fin(talk: _Talk, one: End, two: End) -> None:
+    talk.say(one, "FP.", 5)
+    talk.say(two, ".")
+    talk.say(two, "FP.", 7)
+    talk.say(one, ".")
+
+
+def _half_closed(talk: _Talk, one: End, two: End) -> None:
+    talk.say(one, "F.")
+    talk.say(two, ".")
+    talk.say(two, "P.", 10, after=100 * MILLISECOND)
+    talk.say(one, ".")
+    talk.say(two, "F.")
+    talk.say(one, ".")
+
+
+def _with_the_last_ack_lost(talk: _Talk, one: End, two: End) -> None:
+    talk.say(one, "F.")
+    talk.say(two, ".")
+    fin = talk.say(two, "F.")
+    ack = talk.say(one, ".")
+    talk.repeat(fin)
+    talk.repeat(ack)
+
+
+def _after_a_keep_alive(talk: _Talk, one: End, two: End) -> None:
+    """RFC 9293 §3.8.4: by default after two hours, a segment one before the next number, and its ACK."""
+    probe = talk.say(one, ".", after=7200_000 * MILLISECOND)
+    talk.rows[-1] = probe.but(seq=probe["seq"] - 1)
+    talk.say(two, ".")
+    _four(talk, one, two)
+
+
+def _closed(name: str, close: Callable[[_Talk, End, End], None]) -> Family:
+    def variants(good: Good) -> Iterator[Mutant]:
+        for end in ENDS:
+            talk = _Talk(good)
+            close(talk, end, other(end))
+            yield _variant(f"closed {name}, {end} first", good, tuple(talk.rows))
+
+    return variants
+
+
+closed_in_four = _closed("in four segments", _four)
+closed_in_three = _closed("in three segments", _three)
+closed_at_once = _closed("by both at once", _at_once)
+closed_at_once_too = _closed("by both at once, answered the other way round", _at_once_answered_the_other_way_round)
+fin_with_data = _closed("by FINs with data", _with_data_in_the_fin)
+half_closed = _closed("by halves", _half_closed)
+last_ack_lost = _closed("with the last ACK lost", _with_the_last_ack_lost)
+kept_alive = _closed("after a keep-alive", _after_a_keep_alive)
+
+
+def _records(pcap: bytes) -> list[tuple[int, int, bytes, int]]:
+    """(seconds, microseconds, bytes, length on the wire) of each frame of a pcap."""
+    found, at = [], 24
+    while at < len(pcap):
+        seconds, fraction, kept, wire = struct.unpack_from("<IIII", pcap, at)
+        found.append((seconds, fraction, pcap[at + 16 : at + 16 + kept], wire))
+        at += 16 + kept
+    return found
+
+
+def _block(kind: int, body: bytes) -> bytes:
+    """A pcapng block (draft-ietf-opsawg-pcapng §3.1)."""
+    body += bytes(-len(body) % 4)
+    return struct.pack("<II", kind, len(body) + 12) + body + struct.pack("<I", len(body) + 12)
+
+
+def other_files(good: Good) -> Iterator[Mutant]:
+    """The same frames as pcapng, gzip, and as pcap in the other byte order and with nanoseconds."""
+    yield replace(_variant("compressed", good, ()), data=gzip.compress(good.data))
+    if good.data[:4] != b"\xd4\xc3\xb2\xa1":  # little-endian microseconds, as tcpdump writes on most machines
+        return
+    records, link = _records(good.data), struct.unpack_from("<I", good.data, 20)[0]
+    big = struct.pack(">IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262144, link)
+    big += b"".join(
+        struct.pack(">IIII", seconds, micro * 1000, len(frame), wire) + frame for seconds, micro, frame, wire in records
+    )
+    yield replace(_variant("as big-endian pcap with nanoseconds", good, ()), data=big)
+    pcapng = _block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)) + _block(1, struct.pack("<HHI", link, 0, 0))
+    for seconds, micro, frame, wire in records:
+        high, low = divmod(seconds * 1_000_000 + micro, 1 << 32)
+        pcapng += _block(6, struct.pack("<IIIII", 0, high, low, len(frame), wire) + frame)
+    yield replace(_variant("as pcapng", good, ()), data=pcapng)
+
+
+LEGAL_VARIANTS: tuple[Family, ...] = (
+    other_isns, ipv6, advice, other_options, handshake_sent_again, data_sent_again, fin_sent_again, captured_twice,
+    ack_captured_twice, overtaken, ack_overtaken_by_ack, other_acks, split_in_halves, last_byte_alone, first_byte_alone,
+    joined, closed_in_four, closed_in_three, closed_at_once, closed_at_once_too, fin_with_data, half_closed,
+    last_ack_lost, kept_alive, other_files,
+)  # fmt: skip
