@@ -9,7 +9,7 @@ Installed as a pytest plugin, so that `pytest labs/handshake --capture FILE` nee
   question: its docstring is what the student reads, its name (without "test_") the answer's name in answers.yaml.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -47,7 +47,7 @@ EVIDENCE = pytest.StashKey["Evidence"]()
 _FAILING = pytest.StashKey[set[int]]()
 _VIEW = pytest.StashKey["Conversation"]()
 # What pytest.fail() and its like raise: no Exception, so that no test catches it by accident.
-_OUTCOMES = (pytest.fail.Exception, pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception)
+_RAISED = (Exception, pytest.fail.Exception, pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception)
 _OUTCOME = "lab_outcome"  # on a report: what pytest_report_teststatus names
 
 
@@ -176,6 +176,8 @@ class Meaning:
         question: whether it asks the student.
         needs: the names of its parameters.
         given: those that it is parametrised with.
+        function: what is to be called.
+        failing: the frames that a comparison in it has failed on.
     """
 
     id: str
@@ -185,6 +187,8 @@ class Meaning:
     question: bool
     needs: tuple[str, ...]
     given: Mapping[str, object]
+    function: Callable[..., object]
+    failing: set[int]
 
 
 _MEANING = pytest.StashKey[Meaning]()
@@ -202,14 +206,17 @@ def meaning_of(item: pytest.Item) -> Meaning:
             question=_asks_for(item, "answer"),
             needs=tuple(item._fixtureinfo.argnames) if isinstance(item, pytest.Function) else (),  # noqa: SLF001 - its parameters
             given=dict(item.callspec.params) if hasattr(item, "callspec") else {},
+            function=getattr(item, "obj", item.runtest),
+            failing=item.config.stash[_FAILING],
         )
     return found
 
 
 def is_to_be_judged(item: pytest.Item, evidence: "Evidence") -> bool:
     """Whether the evidence is of the kind that a check asks for."""
-    return (evidence.run is not None or not is_live_only(item)) and (
-        evidence.answers is not None or not is_question(item)
+    meaning = meaning_of(item)
+    return (evidence.run is not None or not meaning.live_only) and (
+        evidence.answers is not None or not meaning.question
     )
 
 
@@ -269,14 +276,14 @@ def judge_check(item: pytest.Function, evidence: "Evidence") -> Verdict:
     view = evidence.conversation.fresh_view()
     meaning = meaning_of(item)
     given = {"conversation": view, "run": evidence.run, **meaning.given}
-    error: BaseException | None = None
+    meaning.failing.clear()
     try:
         if meaning.question and evidence.answers is not None:
             given["answer"] = answer_to(meaning.id, evidence.answers)
-        item.obj(**{name: given[name] for name in meaning.needs})
-    except (Exception, *_OUTCOMES) as raised:  # noqa: BLE001 - whatever a rubric raises is an outcome
-        error = raised
-    return classify(item, error, view)
+        meaning.function(**{name: given[name] for name in meaning.needs})
+    except _RAISED as raised:
+        return classify(item, raised, view)
+    return Verdict("passed", meaning.points, meaning.title, view.frames_looked_at, "")
 
 
 @pytest.hookimpl(wrapper=True)

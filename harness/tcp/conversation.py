@@ -79,7 +79,15 @@ class Conversation:
     def fresh_view(self) -> "Conversation":
         """The same conversation, with all that is worked out already, and nothing looked at yet."""
         # What every check needs is worked out once, for all views.
-        _ = self.sent_by, self.options_by_row, self._all_frames, self.states_by_row, self._boundaries, self._verdict
+        _ = (
+            self.sent_by,
+            self.options_by_row,
+            self.relative_by_row,
+            self._all_frames,
+            self.states_by_row,
+            self._boundaries,
+            self._verdict,
+        )
         view = object.__new__(Conversation)
         view.__dict__.update(self.__dict__, looked_at=set())
         return view
@@ -95,6 +103,11 @@ class Conversation:
         if name not in self._positions:
             self._positions[name] = getattr(self.numbers, name).tolist()
         return self._positions[name]
+
+    @cached_property
+    def relative_by_row(self) -> list[tuple[int, int, int]]:
+        """Where each of its segments begins and ends, and what it acknowledges: see `Relative`."""
+        return list(zip(*map(self.positions, ("position", "end", "ack")), strict=True))
 
     @cached_property
     def forward(self) -> list[bool]:
@@ -114,7 +127,7 @@ class Conversation:
 
     def shown(self, *segments: Segment) -> tuple[Segment, ...]:
         """Hand segments out: a check that gets them has looked at their frames."""
-        self.looked_at.update(segment.frame for segment in segments)
+        self.looked_at.update([segment.frame for segment in segments])
         return segments
 
     @property

@@ -121,8 +121,8 @@ class Segment:
     @property
     def relative(self) -> tuple[int, int, int | None]:
         """(seq, end, ack) counted from the ISNs, as in Wireshark; ack is None where the flag is off."""
-        ack = self._position("ack") if self.has_ack else None
-        return self._position("position"), self._position("end"), ack
+        position, end, ack = self._conversation.relative_by_row[self.row]
+        return position, end, ack if self.has_ack else None
 
     @property
     def expected_seq(self) -> Seq:

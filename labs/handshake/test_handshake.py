@@ -272,11 +272,10 @@ def test_nothing_is_repeated_at_once(conversation: Conversation, end: End) -> No
         if segment.sender != end:
             heard = segment.time
             continue
-        start, stop, _ = segment.relative
         after = segment.sent_again_after
         if after is None:
             continue
-        least = 0
+        (start, stop, _), least = segment.relative, 0
         if segment.has_syn:
             least = SHORTEST_TIMEOUT
         elif segment.has_fin:
