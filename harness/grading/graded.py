@@ -2,9 +2,10 @@
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
-from harness.grading.results import Check, Results
+from harness.grading.results import Check, Results, frame_list
 
 
 class Flag(NamedTuple):
@@ -74,7 +75,7 @@ class Graded:
         fields = (
             (self.student, self.source, self.content, self.ladder, self.provenance, self.flags, self.problems),
             (of.lab, of.provider, of.connection, of.cause),
-            of.checks,
+            [(*check[:5], frame_list(check.frames, " "), check.message) for check in of.checks],
             self.lateness,
         )
         return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
@@ -85,7 +86,7 @@ class Graded:
         (student, source, content, ladder, provenance, flags, problems), of, checks, lateness = json.loads(text)
         lab, provider, connection, cause = of
         made = tuple(
-            Check(name, title, points, score, outcome, tuple(frames), message)
+            Check(name, title, points, score, outcome, _frames(frames), message)
             for name, title, points, score, outcome, frames, message in checks
         )
         return cls(
@@ -99,3 +100,8 @@ class Graded:
             tuple(problems),
             Lateness(*lateness) if lateness else None,
         )
+
+
+@lru_cache(maxsize=1 << 8)  # many checks look at the same frames: all
+def _frames(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split()))

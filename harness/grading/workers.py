@@ -1,5 +1,6 @@
 """Processes that judge, each within limits of time and memory; what a submission does to its worker harms no other."""
 
+import gc
 import multiprocessing
 import os
 import resource
@@ -23,6 +24,7 @@ T = TypeVar("T")
 SECONDS = 30.0  # of wall time a batch may take, or one submission that is judged alone
 MEMORY = 2 << 30  # bytes a worker may have more than when it began
 AT_ONCE = 32  # submissions a batch
+_GARBAGE = 50_000  # objects more than before, about three submissions', after which the collector looks
 _NOT_ANSWERING = 10.0  # seconds after which a worker that ought to have been ended by its own alarm is killed
 
 
@@ -80,6 +82,7 @@ class Pool:
                 if done is None:
                     again.extend(self._one_by_one(worker))
                 else:
+                    self._give(batches, again)  # it goes on while what it has done is kept
                     yield done
 
     def _give(self, batches: Iterator[_Job], again: deque[_Job]) -> None:
@@ -203,6 +206,9 @@ def _work(  # noqa: PLR0913 - a process's whole world
     limit = _address_space() + memory
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    gc.collect()
+    gc.freeze()  # pytest's own objects are many, and stay: they are not to be looked through again and again
+    gc.set_threshold(_GARBAGE, 10, 10)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             job: _Job = connection.recv()

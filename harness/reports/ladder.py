@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.tcp.conversation import Conversation, Segment
+from harness.tcp.flags import letters
 
 StyledLine = tuple[str, str]  # text, and one of rich's styles
 KIND_STYLES = {"control": "bold", "data": "", "ack": "dim", "head": "bold", "note": "yellow"}
@@ -29,26 +30,23 @@ class LadderLine:
 
 def labels(segment: Segment, *, absolute: bool = False) -> Iterator[str]:
     """A segment in tcpdump's words (flags, seq begin:end, ack, length), then the same in ever fewer."""
+    begin, end, ack = segment.relative
     if absolute:
-        begin = segment.end.value - (segment.relative[1] - segment.relative[0])
-        begin, end = begin % (1 << 32), segment.end.value
+        begin, end = (segment.end.value - (end - begin)) % (1 << 32), segment.end.value
         ack = segment.ack.value if segment.has_ack else None
-    else:
-        begin, end, ack = segment.relative
-    flags = f"[{segment.flags}]"
-    length = int(segment.len)
+    flags, length = letters(segment.bits), int(segment.len)
     acks = "" if ack is None else f" ack {ack}"
     if length:
-        yield f"{flags} seq {begin}:{end}{acks} len {length}"
-        yield f"{flags} seq {begin}:{end}{acks}"
-        yield f"{flags} {begin}:{end}{acks}"
-        yield f"{flags} {begin}({length}){acks}"
+        yield f"[{flags}] seq {begin}:{end}{acks} len {length}"
+        yield f"[{flags}] seq {begin}:{end}{acks}"
+        yield f"[{flags}] {begin}:{end}{acks}"
+        yield f"[{flags}] {begin}({length}){acks}"
     elif segment.has_syn or segment.has_fin or segment.has_rst or segment.is_elsewhere:
-        yield f"{flags} seq {begin}{acks}"
-        yield f"{flags} {begin}{acks}"
+        yield f"[{flags}] seq {begin}{acks}"
+        yield f"[{flags}] {begin}{acks}"
     else:
-        yield f"{flags}{acks}"
-    yield flags
+        yield f"[{flags}]{acks}"
+    yield f"[{flags}]"
 
 
 def _kind(segment: Segment) -> str:
@@ -59,7 +57,11 @@ def _kind(segment: Segment) -> str:
 
 def _arrow(segment: Segment, width: int, *, absolute: bool) -> str:
     start, stop = _ARROWS[segment.sender]
-    words = next((w for w in labels(segment, absolute=absolute) if len(w) <= width - 4), "")
+    for words in labels(segment, absolute=absolute):
+        if len(words) <= width - 4:
+            break
+    else:
+        words = ""
     line = f" {words} ".center(width - 2, "─")
     return f"{start}{line}{stop}"
 
