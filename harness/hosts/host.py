@@ -87,6 +87,11 @@ class RemoteProcess:
             self._open -= 1
             self._changed.notify_all()
 
+    @property
+    def runs(self) -> bool:
+        """Whether it still has an output that is open."""
+        return self._open > 0
+
     def output(self, name: str = "stdout") -> str:
         """What the command has printed so far on "stdout" or "stderr"."""
         with self._changed:

@@ -15,8 +15,9 @@ from harness.hosts.host import Testbed
 from harness.inventory import Inventory
 from harness.tcp.conversation import Conversation, conversations
 from harness.tcp.wireshark import notes
+from harness.traffic.shapes import RESPONDERS, Connection, Shape, Side
 from tests.live import kernel_paths, second_opinions
-from tests.live.traffic import FIRST_PORT, RESPONDERS, Connection, Shape, Side, Traffic, make
+from tests.live.traffic import FIRST_PORT, Traffic, make
 from tests.live.traffic_shapes import DISAGREEMENTS, SHAPES
 from tests.live.watching import Watch, trace_instances
 

@@ -1,6 +1,6 @@
 """Shapes of connections: what either end does, what is lost, and the states that the kernel must have gone through."""
 
-from tests.live.traffic import BOTH_WAYS, OPEN, Loss, Shape, Side
+from harness.traffic.shapes import BOTH_WAYS, OPEN, Loss, Shape, Side
 
 CLOSE_I = "i: close, = FIN-WAIT-2; r: eof, close, = gone; i: = TIME-WAIT; "
 CLOSE_R = "r: close, = FIN-WAIT-2; i: eof, close, = gone; r: = TIME-WAIT; "

@@ -34,7 +34,7 @@ import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 # include/net/tcp_states.h
 STATES = {
@@ -58,6 +58,22 @@ TICK = 0.002  # seconds between two looks, while something is waited for
 FILL = 1 << 13  # buffer sizes of a connection that is to be filled
 
 Table = dict[tuple[int, int], str]
+T = TypeVar("T")
+
+
+class Unexpected(Exception):  # noqa: N818 - what the connection did, no error of the program's
+    """A connection did something else than its script says."""
+
+
+def _there(found: T | None, otherwise: str) -> T:
+    """What is not to be missing or false.
+
+    Raises:
+        Unexpected: it is.
+    """
+    if not found:
+        raise Unexpected(otherwise)
+    return found
 
 
 class Kernel:
@@ -132,8 +148,8 @@ class End:
         yield from ()
 
     def do_defer(self, _: None) -> Iterator[None]:
-        assert self.listener
-        self.listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 30)
+        listener = _there(self.listener, "it does not listen")
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 30)
         yield from ()
 
     def do_aged(self, milliseconds: int) -> Iterator[None]:
@@ -142,20 +158,20 @@ class End:
             yield
 
     def do_unlisten(self, _: None) -> Iterator[None]:
-        assert self.listener
-        self.listener.close()
+        listener = _there(self.listener, "it does not listen")
+        listener.close()
         yield from ()
 
     def do_accept(self, _: None) -> Iterator[None]:
-        assert self.listener
+        listener = _there(self.listener, "it does not listen")
         while True:
             try:
-                self.socket, there = self.listener.accept()
+                self.socket, there = listener.accept()
             except BlockingIOError:
                 yield
             else:
                 break
-        assert there == self.there, there
+        _there(there == self.there, f"somebody else connected: {there}")
         self.socket.setblocking(False)
 
     def do_isn(self, number: int) -> Iterator[None]:
@@ -202,7 +218,8 @@ class End:
 
     def do_fast_open(self, size: int) -> Iterator[None]:
         self.socket = self._fresh(self.here)
-        assert self.socket.sendto(bytes(size), socket.MSG_FASTOPEN, self.there) == size
+        sent = self.socket.sendto(bytes(size), socket.MSG_FASTOPEN, self.there)
+        _there(sent == size, f"{sent} bytes were taken")
         yield from ()
 
     def do_send(self, size: int) -> Iterator[None]:
@@ -242,7 +259,7 @@ class End:
             except BlockingIOError:
                 yield
                 continue
-            assert data, f"the end, but {left} bytes were to come"
+            _there(data, f"the end, but {left} bytes were to come")
             left -= len(data)
 
     def do_drain(self, _: None) -> Iterator[None]:
@@ -261,7 +278,7 @@ class End:
                 yield
             else:
                 break
-        assert not data, "more data instead of the end"
+        _there(not data, "more data instead of the end")
 
     def do_cork(self, _: None) -> Iterator[None]:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
@@ -291,7 +308,7 @@ class End:
     def _fails_with(self, *codes: int) -> Iterator[None]:
         while not (code := self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
             yield
-        assert code in codes, os.strerror(code)
+        _there(code in codes, os.strerror(code))
 
     def do_reset(self, _: None) -> Iterator[None]:
         # A reset after the peer's FIN is told as EPIPE (tcp_reset in net/ipv4/tcp_input.c).
@@ -317,7 +334,7 @@ class End:
             finally:
                 os._exit(1)
         os.close(there)
-        assert os.read(here, 1) == b"!"
+        _there(os.read(here, 1) == b"!", "the process did not start")
         os.close(here)
         self.socket.close()
         yield from ()
@@ -365,7 +382,7 @@ class Program:
             except StopIteration:
                 del self.running[token]
                 self.answer(token)
-            except (OSError, AssertionError) as error:
+            except (OSError, Unexpected) as error:
                 del self.running[token]
                 self.answer(token, error=str(error) or type(error).__name__)
 

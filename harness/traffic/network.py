@@ -1,0 +1,126 @@
+"""The lab link while connections are made: what is lost on it, and whether its packets are held back.
+
+What is lost is dropped by nftables in the hosts, so often as is wanted and no more, by connection and by kind. What is
+dropped in its receiver's input hook both hosts' captures show (they tap before); what in its sender's output hook,
+neither. What is to cross on the way is held back: while a host does not know its peer's hardware address, its packets
+wait in its neighbour table, before the capture, and all leave in order when it is told that.
+"""
+
+import json
+from dataclasses import dataclass, field
+
+from harness.hosts.host import Host
+from harness.traffic.shapes import Loss, Side
+
+_KINDS = {
+    "syn": "tcp flags & (syn | ack) == syn",
+    "syn-ack": "tcp flags & (syn | ack) == (syn | ack)",
+    "ack": "tcp flags & (fin | syn | rst | psh | ack) == ack",
+    "ack-of-fin": "tcp flags & (fin | syn | rst | psh | ack) == ack",
+    "data": "tcp flags & psh == psh",
+    "fin": "tcp flags & fin == fin",
+    "rst": "tcp flags & rst == rst",
+}
+
+
+_SETTINGS = """
+PATH=$PATH:/usr/sbin:/sbin
+set -e
+sysctl -q -w net.ipv4.conf.$1.arp_ignore=8 net.ipv4.neigh.$1.mcast_solicit=100 \\
+    net.ipv4.neigh.$1.unres_qlen_bytes=16777216 net.ipv4.tcp_fastopen=519 net.ipv4.tcp_tw_reuse=1
+cat /sys/class/net/$1/address
+"""
+_KNOW = 'PATH=$PATH:/usr/sbin:/sbin; ip neigh replace "$1" dev "$2" lladdr "$3" nud permanent'
+_FORGET = 'PATH=$PATH:/usr/sbin:/sbin; ip neigh del "$1" dev "$2"'
+# While packets are held back nothing is to be sent again, for that would overtake them (ip-route(8), rto_min).
+_PATIENCE = """
+PATH=$PATH:/usr/sbin:/sbin
+exec ip route replace "$(ip -o -4 route show dev "$1" scope link | cut -d' ' -f1)" dev "$1" src "$2" rto_min 1500ms
+"""
+_RULES = "PATH=$PATH:/usr/sbin:/sbin; exec nft -f -"
+_LOST = "PATH=$PATH:/usr/sbin:/sbin; exec nft -j list ruleset"
+
+
+def _port(side: Side, hook: str) -> str:
+    """The expression for the initiator's port in a hook of that side's host."""
+    return "tcp sport" if (side == "i") == (hook == "output") else "tcp dport"
+
+
+def ruleset(side: Side, losses: dict[Loss, list[int]]) -> str:
+    """The nftables rules of one side's host."""
+    sets = ["set fin_input { type inet_service; flags dynamic; size 65535; }"]
+    sets += ["set fin_output { type inet_service; flags dynamic; size 65535; }"]
+    rules: dict[str, list[str]] = {"input": [], "output": []}
+    for loss, ports in sorted(losses.items()):
+        at, hook = loss.place
+        if at != side:
+            continue
+        port = _port(side, hook)
+        sets.append(f"set {loss.name} {{ type inet_service; elements = {{ {', '.join(map(str, ports))} }}; }}")
+        match = f"{port} @{loss.name} {_KINDS[loss.kind]}"
+        if loss.kind == "ack-of-fin":
+            match += f" {port} @fin_{'output' if hook == 'input' else 'input'}"
+        for number in range(1, (loss.times or 1) + 1):
+            lost = f"{loss.name}_lost_{number}"
+            sets.append(f"set {lost} {{ type inet_service; flags dynamic; size 65535; }}")
+            once = f" {port} != @{lost}" if loss.times else ""
+            rules[hook].append(f"{match}{once} add @{lost} {{ {port} }} drop")
+    for hook, lines in rules.items():
+        lines.append(f"tcp flags & fin == fin add @fin_{hook} {{ {_port(side, hook)} }}")
+    chains = [
+        "\n".join((f"chain {hook} {{ type filter hook {hook} priority 0;", *lines, "}"))
+        for hook, lines in rules.items()
+    ]
+    return "\n".join(("table ip losses {", *sets, *chains, "}"))
+
+
+@dataclass
+class Network:
+    """The lab link: what is lost on it, and whether its packets are held back."""
+
+    hosts: dict[Side, Host]
+    losses: dict[Loss, list[int]]
+    hardware: dict[Side, str] = field(default_factory=dict)
+
+    def set_up(self) -> None:
+        """Settings, addresses and rules."""
+        for side, host in self.hosts.items():
+            self.hardware[side] = host.shell(_SETTINGS, host.entry.interface).text.strip()
+        for side, host in self.hosts.items():
+            self.release(side)
+            host.shell(_RULES, stdin=ruleset(side, self.losses))
+
+    def _peer(self, side: Side) -> tuple[str, str, str]:
+        other: Side = "r" if side == "i" else "i"
+        return self.hosts[other].entry.address, self.hosts[side].entry.interface, self.hardware[other]
+
+    def be_patient(self) -> None:
+        """Let new connections wait longer before they send again."""
+        for host in self.hosts.values():
+            host.shell(_PATIENCE, host.entry.interface, host.entry.address)
+
+    def hold(self, side: Side) -> None:
+        """Keep back what that side sends."""
+        address, interface, _ = self._peer(side)
+        self.hosts[side].shell(_FORGET, address, interface)
+
+    def let_go(self, side: Side) -> None:
+        """Let go what that side has sent so far; what it sends from now on is held back again."""
+        self.hosts[side].shell(f"{_KNOW} && {_FORGET}", *self._peer(side))
+
+    def release(self, side: Side) -> None:
+        """Let go what that side has sent, and hold back nothing more."""
+        self.hosts[side].shell(_KNOW, *self._peer(side))
+
+    def lost(self) -> dict[tuple[Loss, int], set[int]]:
+        """What was dropped."""
+        found: dict[str, set[int]] = {}
+        for host in self.hosts.values():
+            for entry in json.loads(host.shell(_LOST).text)["nftables"]:
+                if "set" in entry:
+                    found[entry["set"]["name"]] = set(entry["set"].get("elem", ()))
+        return {
+            (loss, number): found[f"{loss.name}_lost_{number}"]
+            for loss in self.losses
+            for number in range(1, (loss.times or 1) + 1)
+        }
