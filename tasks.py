@@ -60,6 +60,53 @@ def run_handshake_lab(  # noqa: PLR0913
     )
 
 
+@task(
+    help={
+        "lab": "the lab: see ./invoke labs",
+        "inventory": RUN_HELP["inventory"],
+        "provider": RUN_HELP["provider"],
+        "close": "for the lab handshake: three, four (segments) or as-is",
+        "out": "the run folder (default: runs/<UTC time>-LAB)",
+        "assignment": RUN_HELP["assignment"],
+        **OUTPUT_HELP,
+    }
+)
+@command
+def run(  # noqa: PLR0913
+    _context: Context,
+    lab: str,
+    inventory: str = str(ROOT / "inventory.yaml"),
+    provider: str | None = None,
+    close: str | None = None,
+    out: str | None = None,
+    assignment: str | None = None,
+    S: bool = False,
+    json: bool = False,
+) -> int:
+    """Run any lab on the two hosts: capture, judge, show the verdict."""
+    from harness.lab import run_lab
+
+    return run_lab(
+        lab,
+        inventory=Path(inventory),
+        provider=provider,
+        close=close,
+        out=_path(out),
+        absolute=S,
+        as_json=json,
+        assignment=_path(assignment),
+    )
+
+
+@task
+@command
+def labs(_context: Context) -> int:
+    """List the labs there are."""
+    from harness.lab import list_labs
+
+    return list_labs()
+
+
 @task(help={"capture": "the capture file to judge", **LAB_HELP, **OUTPUT_HELP})
 @command
 def check(

@@ -21,11 +21,13 @@ class Evidence:
         conversation: the lab's conversation of the capture.
         run: what a live run recorded beside it; None for a capture from elsewhere.
         answers: what the student answered to the lab's questions; None where nobody was asked.
+        conversations: all of the capture.
     """
 
     conversation: Conversation
     run: RunRecord | None = None
     answers: Mapping[str, Scalar] | None = None
+    conversations: tuple[Conversation, ...] = ()
 
 
 def lab_conversation(found: list[Conversation], name: str, run: RunRecord | None = None) -> Conversation:
@@ -55,7 +57,8 @@ def evidence_of_capture(path: Path) -> Evidence:
     Raises:
         HarnessError: it is not a whole capture that holds TCP.
     """
-    return Evidence(lab_conversation(conversations(load_capture(path).segments), str(path)))
+    found = conversations(load_capture(path).segments)
+    return Evidence(lab_conversation(found, str(path)), conversations=tuple(found))
 
 
 def evidence_of_run(folder: Path) -> Evidence:
@@ -66,4 +69,5 @@ def evidence_of_run(folder: Path) -> Evidence:
     """
     run = read_run(folder)
     path = folder / CAPTURE
-    return Evidence(lab_conversation(conversations(load_capture(path).segments), str(path), run), run)
+    found = conversations(load_capture(path).segments)
+    return Evidence(lab_conversation(found, str(path), run), run, conversations=tuple(found))

@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,10 +15,16 @@ from harness.interrupts import between_steps, stop_if_asked
 from harness.runs import RunFolder, new_run_folder
 
 if TYPE_CHECKING:
+    from harness.evidence import Evidence
+    from harness.experiment import Experiment
     from harness.grading.judging import JudgeInWaiting
     from harness.grading.nonces import Assignment
     from harness.grading.results import Results
-    from harness.tcp.conversation import Conversation
+    from harness.inventory import Inventory
+    from harness.scenes import SceneRun
+
+
+HANDSHAKE = "handshake"  # the lab whose experiment is an ssh session
 
 
 def _called_in(lab: str) -> "Future[JudgeInWaiting]":
@@ -68,16 +74,19 @@ def _told_as_json(lab: str, provider: str | None, as_json: bool) -> Iterator[Non
         raise
 
 
-def _show(results: "Results", conversation: "Conversation", *, as_json: bool, absolute: bool) -> None:
+def _show(results: "Results", evidence: "Evidence", *, as_json: bool, absolute: bool) -> None:
     """Print the verdict."""
     if as_json:
         from harness.grading.results import results_json
 
         say(results_json(results).rstrip())
     else:
-        from harness.reports.text import report
+        from harness.reports.text import report, scene_lines
 
-        print_styled(report(results, conversation, width=width(), absolute=absolute))
+        scenes = evidence.run.document.get("connections") if evidence.run else None
+        if scenes:
+            print_styled(scene_lines(scenes, evidence.conversations, width=width(), absolute=absolute))
+        print_styled(report(results, None if scenes else evidence.conversation, width=width(), absolute=absolute))
 
 
 def run_lab(  # noqa: PLR0913 - one for each switch of the task
@@ -97,7 +106,6 @@ def run_lab(  # noqa: PLR0913 - one for each switch of the task
         HarnessError: the experiment could not be done.
     """
     with between_steps():
-        from harness.experiment import run_experiment
         from harness.inventory import load_inventory
         from harness.session import CLOSES
 
@@ -107,22 +115,46 @@ def run_lab(  # noqa: PLR0913 - one for each switch of the task
             chosen = provider or loaded.provider
             if close is not None and close not in CLOSES:
                 raise HarnessError(f"--close {close}: known are {', '.join(CLOSES)}")
+            experiment_of_lab = _experiment(lab, loaded, chosen, close, assigned)
             with new_run_folder(out, ROOT / "runs", lab) as (folder, final), progress(quiet=as_json) as announce:
                 judge = _called_in(lab)
-                experiment = run_experiment(loaded, chosen, close, announce, assigned)
+                experiment = experiment_of_lab(announce)
                 announce("judge it")
                 experiment.write(folder)
-                results, conversation = _judged(judge, chosen, folder.path, experiment.captured.disagreement())
+                results, evidence = _judged(judge, chosen, folder.path, experiment.captured.disagreement())
                 _write_results(folder, results)
                 stop_if_asked()
-        _show(results, conversation, as_json=as_json, absolute=absolute)
+        _show(results, evidence, as_json=as_json, absolute=absolute)
         if not as_json:
-            if assigned and not experiment.nonce_is_on_the_wire:
+            if assigned and lab == HANDSHAKE and not experiment.nonce_is_on_the_wire:
                 complain(
                     f"the nonce of {assigned.student} is in run.json only: it was not in the sshd's banner ({chosen})"
                 )
             say(f"run folder: {final[0]}")
     return results.exit_status
+
+
+def _experiment(
+    lab: str, inventory: "Inventory", provider: str, close: str | None, assignment: "Assignment | None"
+) -> "Callable[[Callable[[str], None]], Experiment | SceneRun]":
+    """A lab's experiment, to be run with what announces its steps.
+
+    Raises:
+        HarnessError: there is no such lab, or it has no experiment.
+    """
+    from harness.experiment import run_experiment
+
+    if lab == HANDSHAKE:
+        return lambda announce: run_experiment(inventory, provider, close, announce, assignment)
+    from harness.grading.judging import rubric_folder
+    from harness.scenes import run_scenes, scenes_of
+
+    if close is not None:
+        raise HarnessError(
+            f"--close is for the lab {HANDSHAKE}: the lab {lab} closes its connections as its scenes say"
+        )
+    scenes = scenes_of(rubric_folder(lab))
+    return lambda announce: run_scenes(lab, scenes, inventory, provider, announce, assignment)
 
 
 def _assignment_for(lab: str, path: Path) -> "Assignment":
@@ -137,7 +169,7 @@ def _assignment_for(lab: str, path: Path) -> "Assignment":
 
 def _judged(
     judge: "Future[JudgeInWaiting]", provider: str, folder: Path, cause: str | None
-) -> "tuple[Results, Conversation]":
+) -> "tuple[Results, Evidence]":
     from harness.evidence import evidence_of_run
 
     evidence = evidence_of_run(folder)
@@ -145,7 +177,7 @@ def _judged(
     if cause:
         checks = tuple(check._replace(outcome="not-judged", score=None, message=cause) for check in results.checks)
         results = replace(results, checks=checks, cause=cause)
-    return results, evidence.conversation
+    return results, evidence
 
 
 def check_capture(lab: str, capture: Path, *, as_json: bool, absolute: bool) -> int:
@@ -160,5 +192,17 @@ def check_capture(lab: str, capture: Path, *, as_json: bool, absolute: bool) -> 
     with _told_as_json(lab, None, as_json):
         evidence = evidence_of_capture(capture)
         results = judge(lab, evidence)
-    _show(results, evidence.conversation, as_json=as_json, absolute=absolute)
+    _show(results, evidence, as_json=as_json, absolute=absolute)
     return results.exit_status
+
+
+def list_labs() -> int:
+    """Print each lab's name, and the title of its handout; returns 0."""
+    from harness.grading.judging import labs
+
+    known = labs()
+    for name, folder in known.items():
+        handout = folder / "README.md"
+        title = handout.read_text(encoding="utf-8").splitlines()[0] if handout.is_file() else "# (no handout)"
+        say(f"{name:<{max(map(len, known))}}  {title.removeprefix('# ').removeprefix('Lab: ')}")
+    return 0

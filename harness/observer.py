@@ -13,12 +13,13 @@ from harness.kernel_states import HostStates, parse_watch
 # One process a host: traces and samples until its input ends, then looks once more and prints the trace.
 _WATCH = """
 PATH=$PATH:/usr/sbin:/sbin
-instance=/sys/kernel/tracing/instances/$1 port=$2 here=$3 there=$4
+instance=/sys/kernel/tracing/instances/$1 here=$2 there=$3 low=$4 high=$5
 sampler=
 trap : TERM HUP INT PIPE # they end the reading below, and nothing else: what was made is taken away in any case
 if mkdir "$instance" 2>/dev/null; then
     cd "$instance"
-    echo "sport == $port || dport == $port" >events/sock/inet_sock_set_state/filter &&
+    ours="(sport >= $low && sport <= $high) || (dport >= $low && dport <= $high)"
+    echo "$ours" >events/sock/inet_sock_set_state/filter &&
         echo 1 >events/sock/inet_sock_set_state/enable && echo "wall $(date +%s.%N)" >trace_marker ||
         { cd / && rmdir "$instance"; }
 fi
@@ -60,18 +61,23 @@ class Observer:
 
 
 @contextmanager
-def observing(testbed: Testbed, run_id: str) -> Iterator[Observer]:
+def observing(testbed: Testbed, run_id: str, ports: tuple[int, int] | None = None) -> Iterator[Observer]:
     """Watch the kernel's socket states on both hosts while the block runs; it has begun when the block is entered.
+
+    Args:
+        testbed: the two hosts.
+        run_id: names the run on both.
+        ports: the lowest and the highest that either end may have; None: the ssh port.
 
     Raises:
         HarnessError: a host was lost.
     """
-    port = str(testbed.client.entry.port)
+    low, high = map(str, ports or (testbed.client.entry.port,) * 2)
     with ExitStack() as stack:
 
         def watch(host: Host, peer: Host) -> RemoteProcess:
             name = f"tcp-lab-{run_id}-{host.role}"
-            script = ("sh", "-c", _WATCH, "sh", name, port, host.entry.address, peer.entry.address)
+            script = ("sh", "-c", _WATCH, "sh", name, host.entry.address, peer.entry.address, low, high)
             process = stack.enter_context(host.start(*script))
             process.wait_for_output("it watched the sockets", "== ready")
             return process

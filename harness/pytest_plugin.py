@@ -5,8 +5,9 @@ Installed as a pytest plugin, so that `pytest labs/handshake --capture FILE` nee
 - `--capture FILE`: judge this capture (see `pytest_capture_option.py` for how that lives with pytest's own option).
 - `--run DIR`: judge a run folder: its capture, and what only a live run can know.
 - `--answers FILE`: judge the answers to the lab's questions too.
-- the marker `points(n)`, and the fixtures `conversation`, `run` and `answer`. A check that asks for `answer` is a
-  question: its docstring is what the student reads, its name (without "test_") the answer's name in answers.yaml.
+- the marker `points(n)`, and the fixtures `conversation`, `conversations` (all of the capture), `run` and `answer`. A
+  check that asks for `answer` is a question: its docstring is what the student reads, its name (without "test_") the
+  answer's name in answers.yaml.
 """
 
 from collections.abc import Callable, Generator, Mapping
@@ -113,6 +114,12 @@ def conversation(request: pytest.FixtureRequest) -> "Conversation":
 
 
 @pytest.fixture
+def conversations(request: pytest.FixtureRequest, conversation: "Conversation") -> "tuple[Conversation, ...]":
+    """All conversations of the capture; the same check remembers what it looks at in any of them."""
+    return tuple(one.fresh_view(conversation.looked_at) for one in request.config.stash[EVIDENCE].conversations)
+
+
+@pytest.fixture
 def run(request: pytest.FixtureRequest) -> "RunRecord":
     """What the live run recorded beside the capture."""
     record = request.config.stash[EVIDENCE].run
@@ -151,7 +158,7 @@ def _asks_for(item: pytest.Item, name: str) -> bool:
 
 def is_check(item: pytest.Item) -> bool:
     """Whether a test is a check of a rubric: it asks for one of this plugin's fixtures."""
-    return any(_asks_for(item, name) for name in ("conversation", "run", "answer"))
+    return any(_asks_for(item, name) for name in ("conversation", "conversations", "run", "answer"))
 
 
 def is_live_only(item: pytest.Item) -> bool:
@@ -276,6 +283,8 @@ def judge_check(item: pytest.Function, evidence: "Evidence") -> Verdict:
     view = evidence.conversation.fresh_view()
     meaning = meaning_of(item)
     given = {"conversation": view, "run": evidence.run, **meaning.given}
+    if "conversations" in meaning.needs:
+        given["conversations"] = tuple(one.fresh_view(view.looked_at) for one in evidence.conversations)
     meaning.failing.clear()
     try:
         if meaning.question and evidence.answers is not None:

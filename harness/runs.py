@@ -63,6 +63,10 @@ class RunRecord:
     document: dict[str, Any]
     states: dict[str, HostStates]
 
+    def of(self, initiator: str, responder: str) -> "RunRecord":
+        """The same run, of another of its connections."""
+        return RunRecord({**self.document, "four_tuple": {"initiator": initiator, "responder": responder}}, self.states)
+
     @property
     def initiator(self) -> str:
         """The "IP:PORT" of the end that opened the lab's connection."""

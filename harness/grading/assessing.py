@@ -216,7 +216,8 @@ def _judged(work: _Work, chosen: list[Conversation], judge: Judge) -> Checks:
     answers = _answers(work)
     if work.cause:
         return judge.not_judged(one_line(work.cause, 400))
-    return combined([judge(Evidence(one, None, answers)) for one in chosen])
+    parts = zip(chosen, work.found, strict=True)
+    return combined([judge(Evidence(one, None, answers, tuple(found))) for one, found in parts])
 
 
 def _answers(work: _Work) -> Mapping[str, Scalar]:

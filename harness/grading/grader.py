@@ -17,7 +17,7 @@ from harness.grading.cluster import assess_on_cluster
 from harness.grading.copies import Group
 from harness.grading.exports.systems import EXPORTS, export
 from harness.grading.graded import Flag, Graded
-from harness.grading.judging import LABS, Judge, digest_of_sources, rubric_folder, with_judge
+from harness.grading.judging import Judge, digest_of_sources, rubric_folder, with_judge
 from harness.grading.late import read_late_policy
 from harness.grading.nonces import nonce, read_secret
 from harness.grading.roster import Student, partner_pairs, read_roster
@@ -196,7 +196,7 @@ def _try_out(lab: str, judge: Judge) -> None:
     Raises:
         HarnessError: one cannot be run.
     """
-    for path in sorted((LABS / lab / GOOD).glob("*.pcap"))[:1]:
+    for path in sorted((rubric_folder(lab) / GOOD).glob("*.pcap"))[:1]:
         for check in judge(replace(evidence_of_capture(path), answers={})):
             if check.outcome == "not-judged":
                 raise HarnessError(f"the rubric of lab {lab!r} cannot be run: {check.id}: {check.message}")

@@ -104,7 +104,7 @@ JSON
 
 def _sources(lab: str, root: Path) -> Iterator[Path]:
     """What grading needs, relative to *root*: the harness, this one lab, and the list of libraries."""
-    for folder in ("harness", f"labs/{lab}"):
+    for folder in ("harness", f"labs/{lab.replace('-', '_')}"):
         for path in (root / folder).rglob("*"):
             inside = path.relative_to(root)
             hidden = any(part.startswith(".") or part == "__pycache__" for part in inside.parts)
@@ -132,7 +132,7 @@ def gradescope_bundle(lab: str, root: Path) -> bytes:
     Raises:
         HarnessError: there is no such lab in *root*, or a file of the project cannot be read.
     """
-    if not _LAB.fullmatch(lab) or not any((root / "labs" / lab).glob("test_*.py")):
+    if not _LAB.fullmatch(lab) or not any((root / "labs" / lab.replace("-", "_")).glob("test_*.py")):
         known = sorted({path.parent.name for path in (root / "labs").glob("*/test_*.py")})
         raise HarnessError(f"no lab {one_line(repr(lab), 60)}; there are: {', '.join(known)}")
     files = {"setup.sh": (SETUP.encode(), _SCRIPT), "run_autograder": (RUN.replace("@LAB@", lab).encode(), _SCRIPT)}

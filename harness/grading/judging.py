@@ -28,7 +28,7 @@ from harness.pytest_plugin import (
 )
 
 LABS = Path(__file__).resolve().parents[2] / "labs"
-GIVEN = frozenset({"conversation", "run", "answer"})
+GIVEN = frozenset({"conversation", "conversations", "run", "answer"})
 
 Checks = tuple[Check, ...]
 T = TypeVar("T")
@@ -146,10 +146,16 @@ def rubric_folder(lab: str) -> Path:
     Raises:
         HarnessError: there is no such lab; names those there are.
     """
-    known = sorted(path.parent.name for path in LABS.glob("*/test_*.py"))
+    known = labs()
     if lab not in known:
-        raise HarnessError(f"no lab {lab!r}; there are: {', '.join(sorted(set(known)))}")
-    return LABS / lab
+        raise HarnessError(f"no lab {lab!r}; there are: {', '.join(known)}")
+    return known[lab]
+
+
+def labs() -> dict[str, Path]:
+    """Every lab's name and folder; a folder has underscores where the name has hyphens."""
+    folders = sorted({path.parent for path in LABS.glob("*/test_*.py")})
+    return {folder.name.replace("_", "-"): folder for folder in folders}
 
 
 def digest_of_sources(lab: str) -> str:

@@ -171,7 +171,7 @@ def _acknowledges_within_reason(found: Difference) -> bool:
     return True
 
 
-def _is_independent(good: Good, earlier: Row, later: Row) -> bool:
+def is_independent(good: Good, earlier: Row, later: Row) -> bool:
     """Whether the network may have turned two segments round.
 
     Between two ends: if the later one does not acknowledge the earlier. Of one end: any, but the three of the handshake
@@ -186,7 +186,7 @@ def _is_independent(good: Good, earlier: Row, later: Row) -> bool:
 
 def _only_reordered(found: Difference) -> bool:
     same = not found.removed and not found.added and not found.changed
-    return same and bool(found.reordered) and all(_is_independent(found.good, *pair) for pair in found.reordered)
+    return same and bool(found.reordered) and all(is_independent(found.good, *pair) for pair in found.reordered)
 
 
 def _options_not_offered(found: Difference) -> bool:
@@ -257,7 +257,8 @@ def acks_of_banners(found: Difference) -> bool:
 # -- legal variants of a whole capture ---------------------------------------------------------------------------------
 
 
-def _variant(name: str, good: Good, rows: tuple[Row, ...]) -> Mutant:
+def variant_of(name: str, good: Good, rows: tuple[Row, ...]) -> Mutant:
+    """A good capture with other rows that are legal too."""
     return Mutant("legal", name, good, rows)
 
 
@@ -280,7 +281,7 @@ def other_isns(good: Good) -> Iterator[Mutant]:
             ack = row["ack"] + by[other(end)] if row["flags"] & ACK else row["ack"]
             moved = replace(row.but(seq=row["seq"] + by[end], ack=ack), blocks=())
             rows.append(moved.but(sack=0))
-        yield _variant(name, good, tuple(rows))
+        yield variant_of(name, good, tuple(rows))
 
 
 def ipv6(good: Good) -> Iterator[Mutant]:
@@ -290,20 +291,20 @@ def ipv6(good: Good) -> Iterator[Mutant]:
         keys = {host: (1 << 32) + place for place, host in enumerate(hosts)}
         table = tuple(b"\xfd" + bytes(14) + bytes([1 + place]) for place in range(2))
         rows = tuple(row.but(src=keys[row["src"]], dst=keys[row["dst"]], ip_id=ABSENT) for row in good.rows)
-        yield replace(_variant("over IPv6", good, rows), ipv6=table)
+        yield replace(variant_of("over IPv6", good, rows), ipv6=table)
 
 
 def advice(good: Good) -> Iterator[Mutant]:
     """PSH everywhere and nowhere; ECN agreed on and used (RFC 3168)."""
     everywhere = tuple(row.but(flags=row["flags"] | PSH) for row in good.rows)
-    yield _variant("PSH everywhere", good, everywhere)
-    yield _variant("PSH nowhere", good, tuple(row.but(flags=row["flags"] & ~PSH) for row in good.rows))
+    yield variant_of("PSH everywhere", good, everywhere)
+    yield variant_of("PSH nowhere", good, tuple(row.but(flags=row["flags"] & ~PSH) for row in good.rows))
     rows = list(good.rows)
     conversation = good.conversation
     told = (conversation.syn, ECE | CWR), (conversation.syn_ack, ECE), (conversation.initiator_stream.first_data, CWR)
     for segment, bits in told:
         rows[segment.row] = rows[segment.row].but(flags=rows[segment.row]["flags"] | bits)
-    yield _variant("ECN", good, tuple(rows))
+    yield variant_of("ECN", good, tuple(rows))
 
 
 def other_options(good: Good) -> Iterator[Mutant]:
@@ -314,10 +315,10 @@ def other_options(good: Good) -> Iterator[Mutant]:
         "no window scale": {"wscale": ABSENT},
         "no option but MSS": {"tsval": ABSENT, "tsecr": ABSENT, "sack_permitted": 0, "sack": 0, "wscale": ABSENT},
     }.items():
-        yield _variant(name, good, tuple(replace(row.but(**change), blocks=()) for row in good.rows))
+        yield variant_of(name, good, tuple(replace(row.but(**change), blocks=()) for row in good.rows))
     first = good.conversation.syn.row
     rows = (row.but(wscale=14) if row.origin == first else row for row in good.rows)
-    yield _variant("window scale 14", good, tuple(rows))
+    yield variant_of("window scale 14", good, tuple(rows))
 
 
 def _sent_again(good: Good, place: int, after: int, answer: int | None = None) -> tuple[Row, ...]:
@@ -334,7 +335,7 @@ def _sent_again(good: Good, place: int, after: int, answer: int | None = None) -
 def handshake_sent_again(good: Good) -> Iterator[Mutant]:
     """SYN or SYN-ACK sent again after a timeout (RFC 6298)."""
     for name, segment in (("SYN", good.conversation.syn), ("SYN-ACK", good.conversation.syn_ack)):
-        yield _variant(f"{name} sent again", good, _sent_again(good, segment.row, segment.row))
+        yield variant_of(f"{name} sent again", good, _sent_again(good, segment.row, segment.row))
 
 
 def data_sent_again(good: Good) -> Iterator[Mutant]:
@@ -345,14 +346,14 @@ def data_sent_again(good: Good) -> Iterator[Mutant]:
             continue
         data = stream.data[len(stream.data) // 2]
         name = f"{stream.end}'s data"
-        yield _variant(f"{name} sent again before its ACK", good, _sent_again(good, data.row, data.row))
+        yield variant_of(f"{name} sent again before its ACK", good, _sent_again(good, data.row, data.row))
         for acked in list(stream.acks_of(data.relative[0]))[:1]:
             again = _sent_again(good, data.row, acked.row, acked.row)
-            yield _variant(f"{name} sent again late", good, again)
+            yield variant_of(f"{name} sent again late", good, again)
         for first, second in pairwise(stream.data):
             if second.row == first.row + 1:
                 turned = in_order((*rows[: first.row], rows[second.row], rows[first.row], *rows[second.row + 1 :]))
-                yield _variant(f"{name} lost before the capture and sent again", good, turned)
+                yield variant_of(f"{name} lost before the capture and sent again", good, turned)
                 break
 
 
@@ -360,8 +361,8 @@ def fin_sent_again(good: Good) -> Iterator[Mutant]:
     """A FIN sent again after a timeout, before its ACK and after it."""
     for stream in good.conversation.streams:
         fin, ack = stream.fin.row, stream.fin_ack.row
-        yield _variant(f"{stream.end}'s FIN sent again before its ACK", good, _sent_again(good, fin, fin))
-        yield _variant(f"{stream.end}'s FIN sent again late", good, _sent_again(good, fin, ack, ack))
+        yield variant_of(f"{stream.end}'s FIN sent again before its ACK", good, _sent_again(good, fin, fin))
+        yield variant_of(f"{stream.end}'s FIN sent again late", good, _sent_again(good, fin, ack, ack))
 
 
 def captured_twice(good: Good) -> Iterator[Mutant]:
@@ -373,14 +374,14 @@ def _doubled(good: Good, *, pure_acks: bool) -> Iterator[Mutant]:
     for place in good.touched:
         if good.rows[place].is_pure_ack == pure_acks:
             rows = (*good.rows[: place + 1], replace(good.rows[place], origin=MADE), *good.rows[place + 1 :])
-            yield _variant(f"{good.frames(place)} captured twice", good, rows)
+            yield variant_of(f"{good.frames(place)} captured twice", good, rows)
 
 
 def ack_captured_twice(good: Good) -> Iterator[Mutant]:
     """The same of frames with an ACK alone, and of every frame."""
     yield from _doubled(good, pure_acks=True)
     doubled = tuple(twin for row in good.rows for twin in (row, replace(row, origin=MADE)))
-    yield _variant("every frame captured twice", good, doubled)
+    yield variant_of("every frame captured twice", good, doubled)
 
 
 def _turned_round(good: Good, one_has_data: bool, two_has_data: bool) -> Iterator[Mutant]:
@@ -393,7 +394,7 @@ def _turned_round(good: Good, one_has_data: bool, two_has_data: bool) -> Iterato
             if ours and kinds and not {one.origin, two.origin} & set(good.control):
                 rows = (*good.rows[: one.origin], two, one, *good.rows[two.origin + 1 :])
                 name = f"{end}'s {words[one_has_data]} overtaken by its {words[two_has_data]}"
-                yield _variant(f"{name} ({good.frames(one.origin, two.origin)})", good, in_order(rows))
+                yield variant_of(f"{name} ({good.frames(one.origin, two.origin)})", good, in_order(rows))
                 break
 
 
@@ -416,12 +417,12 @@ def other_acks(good: Good) -> Iterator[Mutant]:
         after = (later for later in rows[row.origin + 1 :] if good.end_of(later.origin) == good.end_of(row.origin))
         if not row.is_pure_ack or row.origin in good.handshake or not any(later["flags"] & ACK for later in after):
             needed.append(row)
-    yield _variant("no ACK but those that no later one covers", good, tuple(needed))
+    yield variant_of("no ACK but those that no later one covers", good, tuple(needed))
     ack = next((row for row in rows if row.is_pure_ack and row.origin not in good.control), None)
     if ack is not None:
         closed = ack.but(window=0)
         opened = ack.again(1000)
-        yield _variant(
+        yield variant_of(
             f"a window closes and opens ({good.frames(ack.origin)})",
             good,
             (*rows[: ack.origin], closed, opened, *rows[ack.origin + 1 :]),
@@ -441,7 +442,7 @@ def _all_split(name: str, at: Callable[[int], int]) -> Family:
         rows: list[Row] = []
         for row in good.rows:
             rows += _cut_in_two(row, at(row["length"])) if row["length"] > 1 else (row,)
-        yield _variant(f"all data split {name}", good, tuple(rows))
+        yield variant_of(f"all data split {name}", good, tuple(rows))
 
     return variants
 
@@ -459,7 +460,7 @@ def joined(good: Good) -> Iterator[Mutant]:
             both = one.with_payload(whole).but(flags=two["flags"])
             # An ACK of the first part alone cannot be: nobody can tell that there were two.
             rest = (row for row in good.rows[two.origin + 1 :] if not row.is_pure_ack or row["ack"] != two["seq"])
-            yield _variant(
+            yield variant_of(
                 f"{good.frames(one.origin, two.origin)} in one", good, (*good.rows[: one.origin], both, *rest)
             )
             break
@@ -557,7 +558,7 @@ def _closed(name: str, close: Callable[[_Talk, End, End], None]) -> Family:
         for end in ENDS:
             talk = _Talk(good)
             close(talk, end, other(end))
-            yield _variant(f"closed {name}, {end} first", good, tuple(talk.rows))
+            yield variant_of(f"closed {name}, {end} first", good, tuple(talk.rows))
 
     return variants
 
@@ -590,7 +591,7 @@ def _block(kind: int, body: bytes) -> bytes:
 
 def other_files(good: Good) -> Iterator[Mutant]:
     """The same frames as pcapng, gzip, and as pcap in the other byte order and with nanoseconds."""
-    yield replace(_variant("compressed", good, ()), data=gzip.compress(good.data))
+    yield replace(variant_of("compressed", good, ()), data=gzip.compress(good.data))
     if good.data[:4] != b"\xd4\xc3\xb2\xa1":  # little-endian microseconds, as tcpdump writes on most machines
         return
     records, link = _records(good.data), struct.unpack_from("<I", good.data, 20)[0]
@@ -598,12 +599,12 @@ def other_files(good: Good) -> Iterator[Mutant]:
     big += b"".join(
         struct.pack(">IIII", seconds, micro * 1000, len(frame), wire) + frame for seconds, micro, frame, wire in records
     )
-    yield replace(_variant("as big-endian pcap with nanoseconds", good, ()), data=big)
+    yield replace(variant_of("as big-endian pcap with nanoseconds", good, ()), data=big)
     pcapng = _block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)) + _block(1, struct.pack("<HHI", link, 0, 0))
     for seconds, micro, frame, wire in records:
         high, low = divmod(seconds * 1_000_000 + micro, 1 << 32)
         pcapng += _block(6, struct.pack("<IIIII", 0, high, low, len(frame), wire) + frame)
-    yield replace(_variant("as pcapng", good, ()), data=pcapng)
+    yield replace(variant_of("as pcapng", good, ()), data=pcapng)
 
 
 LEGAL_VARIANTS: tuple[Family, ...] = (

@@ -5,9 +5,10 @@ mutant knows what was done, to which frames, and what stands there now. Most of 
 must take points off them; those that are legal TCP all the same are named by rules (see `legal_variants`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from heapq import merge
 from itertools import combinations
 
 from harness.tcp.conversation import ENDS, Conversation, End, NotShown, Segment
@@ -84,15 +85,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Good:
-    """A capture that earns all points: one conversation, row by row.
+    """A capture that earns all points: one conversation of it, row by row.
 
     Attributes:
-        name: the file's name.
+        name: the file's name; with the initiator, where one of several conversations is changed.
         data: the file.
-        conversation: the lab's; its rows are those below, its frames are the file's.
+        conversation: the one that is changed; its rows are those below, its frames are the file's.
         rows: its segments.
         touched: the rows whose fields are changed: all control segments, banners and their ACKs, and a sample of the
             rest, or all.
+        beside: the segments of the capture's other conversations, which stay as they are.
     """
 
     name: str
@@ -100,6 +102,7 @@ class Good:
     conversation: Conversation
     rows: tuple[Row, ...]
     touched: tuple[int, ...]
+    beside: tuple[Row, ...] = ()
 
     def frames(self, *rows: int) -> str:
         """Rows, as "frame 3" or "frames 3 and 5"."""
@@ -132,14 +135,15 @@ class Good:
         raise NotShown(f"the capture shows no segment sent by the {end}")
 
     def segments(self, rows: tuple[Row, ...]) -> Segments:
-        """Rows as a capture's columns, with frames counted from 1."""
+        """Rows, among those beside them, as a capture's columns, with frames counted from 1."""
         columns = self.conversation.segments_columns
+        whole = list(merge(rows, self.beside, key=lambda row: row["time"])) if self.beside else rows
         made = from_rows(
-            [{**row.values, "frame": frame} for frame, row in enumerate(rows, 1)],
-            [row.payload for row in rows],
+            [{**row.values, "frame": frame} for frame, row in enumerate(whole, 1)],
+            [row.payload for row in whole],
             options_shown=columns.options_shown,
         )
-        return replace(made, ipv6=columns.ipv6, sack_blocks=lambda row: rows[row].blocks)
+        return replace(made, ipv6=columns.ipv6, sack_blocks=lambda row: whole[row].blocks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +175,27 @@ class Mutant:
 Family = Callable[[Good], Iterator[Mutant]]
 
 
-def good_capture(name: str, data: bytes, conversation: Conversation, *, every: bool = False) -> Good:
-    """Take a capture's conversation apart; *every* has all rows' fields changed, not a sample."""
+def good_capture(
+    name: str, data: bytes, conversation: Conversation, beside: Iterable[Conversation] = (), *, every: bool = False
+) -> Good:
+    """Take a capture's conversation apart.
+
+    Args:
+        name: what it is called in findings.
+        data: the file.
+        conversation: the one to be changed.
+        beside: the capture's others, if they count too.
+        every: have all rows' fields changed, not a sample.
+    """
+    touched = tuple(range(len(conversation.rows.rows))) if every else _touched(conversation)
+    others = sorted((row for one in beside for row in _rows_of(one)), key=lambda row: row["frame"])
+    return Good(name, data, conversation, _rows_of(conversation), touched, tuple(others))
+
+
+def _rows_of(conversation: Conversation) -> tuple[Row, ...]:
     columns = {column: conversation.column(column) for column in COLUMNS}
     whole = conversation.segments_columns
-    rows = tuple(
+    return tuple(
         Row(
             origin,
             {column: int(values[origin]) for column, values in columns.items()},
@@ -184,7 +204,6 @@ def good_capture(name: str, data: bytes, conversation: Conversation, *, every: b
         )
         for origin, row in enumerate(conversation.rows.rows)
     )
-    return Good(name, data, conversation, rows, tuple(range(len(rows))) if every else _touched(conversation))
 
 
 def _handshake(conversation: Conversation) -> list[Segment]:

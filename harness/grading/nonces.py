@@ -137,7 +137,7 @@ class Assignment:
             "lab": self.lab,
             "student": self.student,
             "nonce": self.nonce,
-            "instructions": f"run ./invoke run-{self.lab}-lab --assignment assignment.yaml, "
+            "instructions": f"run ./invoke run --lab {self.lab} --assignment assignment.yaml, "
             f"then ./invoke submit --run (its run folder) --student {self.student}",
         }
         return yaml.safe_dump(document, allow_unicode=True, sort_keys=False, width=1000)

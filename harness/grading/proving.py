@@ -10,6 +10,8 @@ unproven: nothing shows that it can fail. What a lab declares stands in its fold
                 EQUIVALENT  rules: mutants that are legal  harness.grading.legal_variants.LEGAL_TCP
                 NOT_ASKED   rules: wrong, but the lab does not ask for it; may survive    ()
                 VARIANTS    families of legal variants     harness.grading.legal_variants.LEGAL_VARIANTS
+                EVERY_CONVERSATION  whether the rubric asks for all conversations of a capture: then each is changed
+                            in its turn, while the others stay                    False: the lab's alone counts
 
 A folder of private tests may hold a proof.py and a good/ of its own, which then count instead.
 """
@@ -46,6 +48,7 @@ class Declared:
         equivalent: which mutants are legal TCP.
         not_asked: which mutants may survive though they are not.
         variants: families of legal variants.
+        every_conversation: whether each conversation of a capture is changed, among the others; else the lab's alone.
     """
 
     good: tuple[Path, ...]
@@ -53,6 +56,7 @@ class Declared:
     equivalent: tuple[Rule, ...] = LEGAL_TCP
     not_asked: tuple[Rule, ...] = ()
     variants: tuple[Family, ...] = LEGAL_VARIANTS
+    every_conversation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,12 +214,33 @@ def declared(lab: str, private: Path | None = None) -> Declared:
         )
         if wrong:
             raise HarnessError(f"{path}: {name.upper()} is to be a tuple of {kind}")
-    return Declared(tuple(good), **given)
+    every_conversation = names.get("EVERY_CONVERSATION", False)
+    if not isinstance(every_conversation, bool):
+        raise HarnessError(f"{path}: EVERY_CONVERSATION is to be True or False")
+    return Declared(tuple(good), **given, every_conversation=every_conversation)
 
 
-def _taken_apart(path: Path, *, every: bool) -> Good:
-    evidence = evidence_of_capture(path)
-    return good_capture(path.name, path.read_bytes(), evidence.conversation, every=every)
+def goods_of(wanted: Declared, *, every: bool = False) -> list[Good]:
+    """The good captures, taken apart; one for each conversation, where each counts.
+
+    Args:
+        wanted: what the lab declares.
+        every: have the fields of every segment changed, not of a sample.
+
+    Raises:
+        HarnessError: one is not a whole capture that holds TCP.
+    """
+    found = []
+    for path in wanted.good:
+        evidence, data = evidence_of_capture(path), path.read_bytes()
+        if not wanted.every_conversation:
+            found.append(good_capture(path.name, data, evidence.conversation, every=every))
+            continue
+        for conversation in evidence.conversations:
+            beside = (one for one in evidence.conversations if one is not conversation)
+            name = f"{path.name}, {conversation.initiator}"
+            found.append(good_capture(name, data, conversation, beside, every=every))
+    return found
 
 
 def _made(families: Iterable[Family], good: Good) -> Iterator[Mutant]:
@@ -260,7 +285,8 @@ def _judge_all(
                         read.append(_segments(mutant, Path(folder)))
                     except HarnessError:
                         unreadable.add(place)
-                yield from (Evidence(lab_conversation(found, lab)) for found in conversations_of_many(read))
+                for found in conversations_of_many(read):
+                    yield Evidence(lab_conversation(found, lab), conversations=tuple(found))
 
     judged = iter(judging.judge_many(lab, evidence(), private))
     return [None if place in unreadable else next(judged) for place in range(len(mutants))]
@@ -282,7 +308,7 @@ def prove(
     """
     wanted = declared(lab, private)
     progress("make mutants and legal variants")
-    goods = [_taken_apart(path, every=every) for path in wanted.good]
+    goods = goods_of(wanted, every=every)
     legal = [Mutant("legal", "as it stands", good, good.rows) for good in goods]
     legal += [variant for good in goods for variant in _made(wanted.variants, good)]
     mutants = [mutant for good in goods for mutant in _made(wanted.mutants, good)]
@@ -295,7 +321,7 @@ def prove(
     kept = len(legal) - len({(finding.good, finding.name) for finding in (*tally.punished, *tally.broken)})
     for mutant, checks in zip(mutants, judged[len(legal) :], strict=True):
         tally.count_mutant(mutant, checks)
-    return tally.proof(lab, goods, len(legal), kept, judged[0] or ())
+    return tally.proof(lab, len(legal), kept, judged[0] or ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,7 +410,7 @@ class _Tally:
         failed, alone = sum(kill.failed for kill in kills), sum(kill.alone for kill in kills)
         return CheckCount(name, len(kills), failed, alone, families)
 
-    def proof(self, lab: str, goods: list[Good], variants: int, kept: int, checks: tuple[Check, ...]) -> Proof:
+    def proof(self, lab: str, variants: int, kept: int, checks: tuple[Check, ...]) -> Proof:
         """All that was counted."""
         fates = ("killed", "unreadable", "equivalent", "not_asked", "survived")
         families = tuple(
@@ -393,7 +419,7 @@ class _Tally:
         )
         return Proof(
             lab=lab,
-            good=tuple(good.name for good in goods),
+            good=tuple(path.name for path in self._wanted.good),
             families=families,
             checks=tuple(self._check(check.id) for check in checks),
             rules=self._rules,

@@ -1,7 +1,8 @@
 """The verdict on the terminal: the ladder, the checks with points, the sum."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from harness.grading.results import Results
 from harness.reports.ladder import KIND_STYLES, StyledLine, ladder
@@ -59,3 +60,28 @@ def report(
     yield from check_lines(results, width)
     yield "", ""
     yield verdict_line(results), f"bold {_VERDICTS[results.outcome]}"
+
+
+def scene_lines(
+    scenes: Mapping[str, Mapping[str, Any]], found: Iterable[Conversation], *, width: int, absolute: bool = False
+) -> Iterator[StyledLine]:
+    """A ladder for each of a run's scenes.
+
+    Args:
+        scenes: name → ends, as run.json has them.
+        found: the capture's conversations.
+        width: columns.
+        absolute: see `ladder`.
+    """
+    by_ends = {(one.initiator, one.responder): one for one in reversed(list(found))}
+    for name, ends in scenes.items():
+        yield f"── {name} ".ljust(width, "─"), "bold"
+        conversation = by_ends.get((ends["initiator"], ends["responder"]))
+        if conversation is None:
+            yield "not in the capture", "yellow"
+            continue
+        for line in ladder(conversation, width=width, absolute=absolute):
+            yield line.text, KIND_STYLES[line.kind]
+        closer = f", closed by {conversation.closer}" if conversation.closer else ""
+        yield f"open: {conversation.open} · close: {conversation.close}{closer}", "bold"
+        yield "", ""

@@ -76,8 +76,12 @@ class Conversation:
 
     # -- segments ------------------------------------------------------------------------------------------------
 
-    def fresh_view(self) -> "Conversation":
-        """The same conversation, with all that is worked out already, and nothing looked at yet."""
+    def fresh_view(self, looked_at: set[int] | None = None) -> "Conversation":
+        """The same conversation, with all that is worked out already, and nothing looked at yet.
+
+        Args:
+            looked_at: where to note what is looked at, if several share that.
+        """
         # What every check needs is worked out once, for all views.
         _ = (
             self.sent_by,
@@ -89,7 +93,7 @@ class Conversation:
             self._verdict,
         )
         view = object.__new__(Conversation)
-        view.__dict__.update(self.__dict__, looked_at=set())
+        view.__dict__.update(self.__dict__, looked_at=set() if looked_at is None else looked_at)
         return view
 
     def column(self, name: str) -> list[int]:
@@ -162,7 +166,7 @@ class Conversation:
     @property
     def frames_looked_at(self) -> tuple[int, ...]:
         """`looked_at` in order."""
-        everything = len(self.looked_at) == len(self._all_frames)
+        everything = len(self.looked_at) == len(self._all_frames) and self.looked_at.issuperset(self._all_frames)
         return self._all_frames if everything else tuple(sorted(self.looked_at))
 
     @cached_property

@@ -28,6 +28,8 @@ PATH=$PATH:/usr/sbin:/sbin
 set -e
 sysctl -q -w net.ipv4.conf.$1.arp_ignore=8 net.ipv4.neigh.$1.mcast_solicit=100 \\
     net.ipv4.neigh.$1.unres_qlen_bytes=16777216 net.ipv4.tcp_fastopen=519 net.ipv4.tcp_tw_reuse=1
+# Since Linux 6.5 the first waits for a SYN's answer do not grow; RFC 6298 §5.5 doubles them.
+sysctl -q -w net.ipv4.tcp_syn_linear_timeouts=0 2>/dev/null || true
 cat /sys/class/net/$1/address
 """
 _KNOW = 'PATH=$PATH:/usr/sbin:/sbin; ip neigh replace "$1" dev "$2" lladdr "$3" nud permanent'

@@ -99,3 +99,18 @@ class Connection:
         """Its local and its remote port, seen from that side."""
         both = (self.port, self.port + RESPONDERS)
         return both if side == "i" else both[::-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One connection of a lab's experiment.
+
+    Attributes:
+        name: short, with hyphens.
+        title: what the student reads.
+        shape: how it goes.
+    """
+
+    name: str
+    title: str
+    shape: Shape

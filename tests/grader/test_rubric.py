@@ -9,7 +9,7 @@ import pytest
 from harness.captures.reading import read_capture
 from harness.errors import HarnessError
 from harness.evidence import Evidence, evidence_of_capture, lab_conversation
-from harness.grading.judging import LABS, judge, judge_many, rubric_folder
+from harness.grading.judging import judge, judge_many, labs, rubric_folder
 from harness.grading.mutants import Good, Mutant, flags, good_capture, lengths, sequence_numbers
 from harness.grading.proving import prove
 from harness.grading.results import Check
@@ -20,7 +20,7 @@ from tests.pcaps import Frame, decode, encode, frames_of
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 RECORDED = ("four-segment", "three-segment")
-LAB_NAMES = sorted({path.parent.name for path in LABS.glob("*/test_*.py")})
+LAB_NAMES = sorted(labs())
 
 OPENING = """
 +0     > S  0:0(0) win 64240 <mss 1460,sackOK,wscale 7>

@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -432,3 +433,26 @@ def test_one_submission_for_gradescope(folder: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "there is no submission" in done.stderr
+
+
+def test_the_autograder_that_gradescope_unpacks(tmp_path: Path) -> None:
+    """The bundle grades a submission by itself, from its own sources."""
+    bundle, source = tmp_path / "autograder.zip", tmp_path / "source"
+    invoke = str(Path(sys.executable).with_name("invoke"))
+    done = subprocess.run(
+        [invoke, "gradescope-bundle", "--out", str(bundle)],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=TIMEOUT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(source)
+    (source / ".venv").symlink_to(Path(sys.executable).parents[1])
+    hand_in(tmp_path, "submission", honest(seeded(14)))
+    environment = {**os.environ, "AUTOGRADER": str(tmp_path)}
+    done = subprocess.run(
+        ["bash", str(source / "run_autograder")],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=TIMEOUT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    document = json.loads((tmp_path / "results" / "results.json").read_text())
+    assert document["score"] == 120

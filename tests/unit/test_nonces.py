@@ -126,7 +126,7 @@ def test_an_assignment_is_read_as_it_was_written(tmp_path: Path, student: str) -
     document = yaml.safe_load(given.to_yaml())
     assert document["schema"] == "tcp-lab/assignment/v1"
     assert document["student"] == student
-    assert "./invoke run-handshake-lab --assignment assignment.yaml" in document["instructions"]
+    assert "./invoke run --lab handshake --assignment assignment.yaml" in document["instructions"]
 
 
 @pytest.mark.parametrize(

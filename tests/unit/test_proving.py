@@ -9,7 +9,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.evidence import evidence_of_capture
-from harness.grading import legal_variants
+from harness.grading import legal_variants, proving
 from harness.grading.legal_variants import LEGAL_TCP, LEGAL_VARIANTS, difference
 from harness.grading.mutants import MUTANTS, Good, Mutant, banners, endpoints, good_capture
 from harness.grading.proving import Proof, prove
@@ -159,6 +159,33 @@ def test_what_the_lab_declares_counts(make_lab: MakeLab) -> None:
     assert document["checks"][0]["families"] == {"ack": 3}
 
 
+def test_each_conversation_is_changed_among_the_others(make_lab: MakeLab, tmp_path: Path) -> None:
+    """A rubric that asks for all conversations is proven on each; one that asks for the lab's, on that alone."""
+    refused = "+0 > S 0:0(0)\n+.001 < R. -9000:-9000(0) ack 1\n"
+    later = parse(refused, isns=(5, 9000), initiator="192.168.1.63:40001", start=1_700_000_010)
+    frames = frames_of(parse(SCRIPT)) + frames_of(later)
+    rubric = (
+        "def test_both(conversations):\n    one, two = conversations\n"
+        "    assert one.syn_ack.ack == one.syn.seq + 1\n    assert two.resets[0].ack == two.syn.seq + 1\n"
+    )
+    rest = (
+        "MUTANTS = (mutants.ack_numbers,)\nVARIANTS = (legal_variants.advice,)\n"
+        "NOT_ASKED = (Rule('not asked', lambda found: 1 not in found.changed),)\n"
+    )
+    found = {}
+    for every in (False, True):
+        lab = make_lab(rubric, f"EVERY_CONVERSATION = {every}\n{rest}")
+        (tmp_path / "labs" / lab / "good" / "session.pcap").write_bytes(encode(frames))
+        found[every] = proving.goods_of(proving.declared(lab))
+    assert [(len(good.rows), len(good.beside)) for good in found[False]] == [(15, 0)]
+    assert [(len(good.rows), len(good.beside)) for good in found[True]] == [(15, 2), (2, 15)]
+    assert [len(good.segments(good.rows)) for good in found[True]] == [len(frames)] * 2
+    proof = prove(lab)  # the one of every conversation
+    assert proof.proven, text(proof)
+    assert proof.families[0].killed == 6  # the ack of the SYN-ACK, and that of the RST, three times each
+    assert proof.good == ("session.pcap",)
+
+
 def test_a_check_that_breaks_is_told(make_lab: MakeLab) -> None:
     """No mark is possible where a check raises: that is a fault of the rubric, told once for each way."""
     lab = make_lab(
@@ -209,6 +236,7 @@ def test_private_tests_are_proven_with_the_lab(make_lab: MakeLab, tmp_path: Path
         ("", None, "nothing to prove the rubric from; put captures that earn all points into"),
         ("MUTANTS = (", SCRIPT, r"proof\.py: SyntaxError"),
         ("VARIANTS = None\n", SCRIPT, r"proof\.py: VARIANTS is to be a tuple of functions"),
+        ("EVERY_CONVERSATION = 1\n", SCRIPT, r"proof\.py: EVERY_CONVERSATION is to be True or False"),
         ("EQUIVALENT = (mutants.flags,)\n", SCRIPT, r"proof\.py: EQUIVALENT is to be a tuple of rules"),
     ],
 )
