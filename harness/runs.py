@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +123,25 @@ class RunRecord:
             raise NotShown(f"there is no ss on the {end}'s host: its socket states were not sampled")
         rows = [*self._of(states.samples, local, remote), *self._of(states.final, local, remote)]
         return _without_repeats(row.state for row in rows)
+
+    def doubt(self, end: str, inferred: Sequence[str]) -> str:
+        """How the kernel's states of an end differ from those inferred from the packets; empty if they do not.
+
+        Raises:
+            NotShown: nobody looked.
+        """
+        traced = self.traced_states(end)
+        if traced is None:
+            # Samples see what lasted long enough: each state seen, in this order.
+            rest, seen = iter(inferred), self.sampled_states(end)
+            agrees = all(state in rest for state in seen)
+            return "" if agrees else f"the {end} was seen in {seen}, the packets say {list(inferred)}"
+        # The kernel hands TIME-WAIT to a smaller socket and calls the big one closed; one that was closed all along has
+        # no transition at all.
+        kernel = [state for state in inferred[1:] if state != "TIME-WAIT"]
+        if list(inferred) != ["CLOSED"] and kernel[-1:] != ["CLOSED"]:
+            kernel.append("CLOSED")
+        return "" if traced == kernel else f"the {end}'s kernel went through {traced}, the packets say {kernel}"
 
 
 def _without_repeats(states: Iterator[str]) -> list[str]:
