@@ -126,3 +126,48 @@ def test_a_host_that_nobody_asked_shows_nothing() -> None:
         run.final_state("responder")
     with pytest.raises(NotShown):
         run.sampled_states("responder")
+
+
+ACTIVE = ["CLOSED", "SYN-SENT", "ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT"]
+
+
+@pytest.mark.parametrize(
+    ("traced", "inferred", "agrees"),
+    [
+        (["SYN-SENT", "ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2", "CLOSED"], ACTIVE, True),
+        (["SYN-SENT", "ESTABLISHED", "FIN-WAIT-1", "CLOSING", "CLOSED"], ACTIVE, False),
+        (["SYN-SENT", "ESTABLISHED"], ACTIVE, False),
+        ([], ACTIVE, False),
+        ([], ["CLOSED"], True),
+        (["CLOSED"], ["CLOSED"], False),
+        (["SYN-SENT", "CLOSED"], ["CLOSED", "SYN-SENT", "CLOSED"], True),
+    ],
+)
+def test_the_trace_against_what_was_inferred(traced: list[str], inferred: list[str], agrees: bool) -> None:
+    """The kernel hands TIME-WAIT over, and an end that was closed all along has no transition."""
+    run = record(server=HostStates(samples=None, trace=tuple(map(seen, traced)), final=None))
+    doubt = run.doubt("initiator", inferred)
+    assert (doubt == "") is agrees
+    assert agrees or "the packets say" in doubt
+
+
+@pytest.mark.parametrize(
+    ("states", "agrees"),
+    [
+        (["ESTABLISHED", "FIN-WAIT-2", "TIME-WAIT"], True),
+        (["TIME-WAIT"], True),
+        (["FIN-WAIT-2", "ESTABLISHED"], False),
+        (["CLOSE-WAIT"], False),
+    ],
+)
+def test_samples_against_what_was_inferred(states: list[str], agrees: bool) -> None:
+    """Where the trace cannot be read: each state seen, in this order."""
+    run = record(server=HostStates(samples=tuple(map(seen, states)), trace=None, final=()))
+    assert (run.doubt("initiator", ACTIVE) == "") is agrees
+
+
+def test_another_connection_of_the_same_run() -> None:
+    other = seen("ESTABLISHED", local="10.0.0.1:6000", remote="10.0.0.2:7000")
+    run = record(server=HostStates(samples=None, trace=(seen("SYN-SENT"), other), final=None))
+    assert run.of("10.0.0.1:6000", "10.0.0.2:7000").traced_states("initiator") == ["ESTABLISHED"]
+    assert run.traced_states("initiator") == ["SYN-SENT"]
