@@ -14,7 +14,7 @@ from harness.errors import HarnessError
 from harness.experiment import Announce, Timings
 from harness.grading.nonces import Assignment
 from harness.hosts.host import Host, together, undone_by
-from harness.hosts.testbeds import testbed_for
+from harness.hosts.testbeds import FOREIGN, testbed_for
 from harness.inventory import Inventory
 from harness.kernel_states import HostStates
 from harness.observer import observing
@@ -126,13 +126,12 @@ def run_scenes(  # noqa: PLR0913
     timings = Timings(announce)
     run_id, began = secrets.token_hex(4), time.time()
     with ExitStack() as stack:
+        if provider in FOREIGN:
+            raise _not_ours(lab)
         with timings.step("bring up the two hosts"):
             testbed = stack.enter_context(testbed_for(inventory, provider, None))
         if not testbed.owned:
-            raise HarnessError(
-                f"the lab {lab} sets routes and packet filters, which the harness does on hosts of its own only: "
-                "--provider embedded"
-            )
+            raise _not_ours(lab)
         with timings.step("check both hosts"):
             facts = preflight(testbed)
         hosts: dict[Side, Host] = {"i": testbed.server, "r": testbed.client}
@@ -178,6 +177,13 @@ def run_scenes(  # noqa: PLR0913
         timings=timings.seconds,
         began=began,
         assignment=assignment,
+    )
+
+
+def _not_ours(lab: str) -> HarnessError:
+    return HarnessError(
+        f"the lab {lab} sets routes and packet filters, which the harness does on hosts of its own only: "
+        "--provider embedded"
     )
 
 

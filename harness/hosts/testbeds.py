@@ -21,6 +21,7 @@ PROVIDERS: dict[str, Provider] = {
     "embedded": embedded,
     "hosts": existing,
 }
+FOREIGN = frozenset({"hosts"})  # whose hosts are not the harness's own
 
 
 def testbed_for(inventory: Inventory, provider: str, banner: str | None) -> AbstractContextManager[Testbed]:

@@ -164,6 +164,7 @@ def test_what_is_shown(tmp_path: Path) -> None:
         (["--lab", "nope"], "no lab 'nope'; there are: "),
         (["--lab", LAB, "--close", "four"], "--close is for the lab handshake: the lab lost-syn closes "),
         (["--lab", LAB, "--close", "nope"], "--close nope: known are "),
+        (["--lab", LAB, "--provider", "hosts"], "on hosts of its own only: --provider embedded"),
         (["--lab", LAB, "--provider", "nope"], "unknown provider 'nope'; known are: embedded, hosts"),
         (["--lab", LAB.replace("-", "_")], "no lab 'lost_syn'; there are: "),
     ],
