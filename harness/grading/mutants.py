@@ -134,6 +134,18 @@ class Good:
                 return row
         raise NotShown(f"the capture shows no segment sent by the {end}")
 
+    def touching(self, rows: tuple[int, ...]) -> "Good":
+        """The same, with other rows whose fields are changed."""
+        return replace(self, touched=rows)
+
+    def with_instead(self, place: int, *made: Row) -> tuple[Row, ...]:
+        """The rows with others, or none, in place of one."""
+        return (*self.rows[:place], *made, *self.rows[place + 1 :])
+
+    def later(self, place: int, by: int) -> tuple[Row, ...]:
+        """The rows with all from one on later by so many nanoseconds."""
+        return tuple(row.but(time=row["time"] + by) if row.origin >= place else row for row in self.rows)
+
     def segments(self, rows: tuple[Row, ...]) -> Segments:
         """Rows, among those beside them, as a capture's columns, with frames counted from 1."""
         columns = self.conversation.segments_columns
@@ -253,8 +265,7 @@ def _each(
     """Mutants of which one row is changed."""
     for place in good.touched if rows is None else rows:
         for what, row in changes(good.rows[place]):
-            changed = (*good.rows[:place], row, *good.rows[place + 1 :])
-            yield Mutant(family, f"{what} of {good.frames(place)}", good, changed)
+            yield Mutant(family, f"{what} of {good.frames(place)}", good, good.with_instead(place, row))
 
 
 def sequence_numbers(good: Good) -> Iterator[Mutant]:
@@ -392,6 +403,13 @@ def sent_at_once_again(good: Good) -> Iterator[Mutant]:
             yield Mutant("sent twice", f"{good.frames(place)} sent twice at once", good, rows)
 
 
+def missing(good: Good, places: Iterable[int]) -> Iterator[Mutant]:
+    """Each of these segments missing, and all from each of them on."""
+    for place in places:
+        yield Mutant("dropped", f"{good.frames(place)} dropped", good, good.with_instead(place))
+        yield Mutant("dropped", f"all from {good.frames(place)} on dropped", good, good.rows[:place])
+
+
 def in_order(rows: tuple[Row, ...]) -> tuple[Row, ...]:
     """Rows with their times handed out anew, in order."""
     times = sorted(row["time"] for row in rows)
@@ -410,7 +428,7 @@ def order(good: Good) -> Iterator[Mutant]:
     moves |= {(place, place + 1) for place in good.touched}
     for place, to in sorted(moves):
         if 0 <= to < len(good.rows):
-            others = (*good.rows[:place], *good.rows[place + 1 :])
+            others = good.with_instead(place)
             rows = in_order((*others[:to], good.rows[place], *others[to:]))
             yield Mutant("order", f"{good.frames(place)} moved {to - place:+d}", good, rows)
 

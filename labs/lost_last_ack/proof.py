@@ -4,11 +4,10 @@ The lab asks how the last FIN is answered: its mutants change what comes from th
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from harness.grading import legal_variants, mutants
 from harness.grading.legal_variants import LEGAL_TCP, Difference, Rule, variant_of
-from harness.grading.mutants import MICROSECOND, Family, Good, Mutant, Row, in_order
+from harness.grading.mutants import MICROSECOND, Good, Mutant, in_order
 from harness.tcp.flags import ACK, FIN, PSH, RST
 from labs.lost_last_ack.test_lost_last_ack import closes
 
@@ -29,14 +28,10 @@ def _closing(good: Good) -> tuple[int, ...]:
     return tuple(range(close.fins[0].row, len(good.rows)))
 
 
-def _of(rows: tuple[int, ...], family: Family, good: Good) -> Iterator[Mutant]:
-    return family(replace(good, touched=rows))
-
-
 def fields(good: Good) -> Iterator[Mutant]:
     """The fields of the last FIN and of what answers it."""
     for family in (mutants.sequence_numbers, mutants.ack_numbers, mutants.flags, mutants.addresses, mutants.lengths):
-        yield from _of(_closing(good), family, good)
+        yield from family(good.touching(_closing(good)))
 
 
 def before(good: Good) -> Iterator[Mutant]:
@@ -44,9 +39,9 @@ def before(good: Good) -> Iterator[Mutant]:
     if good.conversation.close != "reset":
         first = closes((good.conversation,))[0].first
         answer = good.conversation.stream(first.sender).fin_ack
-        yield from _of((*good.handshake[1:], answer.row), mutants.ack_numbers, good)
+        yield from mutants.ack_numbers(good.touching((*good.handshake[1:], answer.row)))
         for family in (mutants.sequence_numbers, mutants.flags, mutants.addresses):
-            yield from _of((first.row,), family, good)
+            yield from family(good.touching((first.row,)))
 
 
 def waits(good: Good) -> Iterator[Mutant]:
@@ -56,15 +51,12 @@ def waits(good: Good) -> Iterator[Mutant]:
     first, place = closes((good.conversation,))[0].fins[0].row, _again(good)
     for wanted in (1, 5, 29):
         by = good.rows[first]["time"] + wanted * MILLISECOND - good.rows[place]["time"]
-        rows = tuple(row.but(time=row["time"] + by) if row.origin >= place else row for row in good.rows)
-        yield Mutant("waits", f"{good.frames(place)} after {wanted} ms", good, rows)
+        yield Mutant("waits", f"{good.frames(place)} after {wanted} ms", good, good.later(place, by))
 
 
 def dropped(good: Good) -> Iterator[Mutant]:
     """Each segment of the end missing; all from each on."""
-    for place in _closing(good):
-        yield Mutant("dropped", f"{good.frames(place)} dropped", good, (*good.rows[:place], *good.rows[place + 1 :]))
-        yield Mutant("dropped", f"all from {good.frames(place)} on dropped", good, good.rows[:place])
+    yield from mutants.missing(good, _closing(good))
 
 
 def order(good: Good) -> Iterator[Mutant]:
@@ -92,7 +84,7 @@ def inserted(good: Good) -> Iterator[Mutant]:
             "data by the other end": back.resized(4).but(flags=ACK | PSH),
         }
         for what, another in made.items():
-            rows = (*good.rows[: place + 1], another, *good.rows[place + 1 :])
+            rows = good.with_instead(place, row, another)
             yield Mutant("inserted", f"{what} behind {good.frames(place)}", good, rows)
 
 
@@ -134,12 +126,8 @@ def lost_twice(good: Good) -> Iterator[Mutant]:
 
 def moved(good: Good) -> Iterator[Mutant]:
     """The connection after all others; the FIN sent again later."""
-
-    def later(first: int, by: int) -> tuple[Row, ...]:
-        return tuple(row.but(time=row["time"] + by * MILLISECOND) if row.origin >= first else row for row in good.rows)
-
-    yield variant_of("an hour later", good, later(0, 3600_000))
-    yield variant_of("the FIN comes again after a second", good, later(_again(good), 800))
+    yield variant_of("an hour later", good, good.later(0, 3600_000 * MILLISECOND))
+    yield variant_of("the FIN comes again after a second", good, good.later(_again(good), 800 * MILLISECOND))
 
 
 VARIANTS = (

@@ -4,11 +4,10 @@ The lab asks how a connection opens after all: its mutants change the SYNs, what
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from harness.grading import legal_variants, mutants
 from harness.grading.legal_variants import LEGAL_TCP, Difference, variant_of
-from harness.grading.mutants import MICROSECOND, Family, Good, Mutant, Row, in_order
+from harness.grading.mutants import MICROSECOND, Good, Mutant, in_order
 from harness.tcp.flags import ACK, PSH, RST, SYN
 from labs.lost_syn.test_lost_syn import syns_of
 
@@ -26,22 +25,13 @@ def _opening(good: Good) -> tuple[int, ...]:
     return (*_syns(good), *good.handshake[1:])
 
 
-def _of(rows: tuple[int, ...], family: Family, good: Good) -> Iterator[Mutant]:
-    return family(replace(good, touched=rows))
-
-
 def fields(good: Good) -> Iterator[Mutant]:
     """The fields of the opening; the options and lengths of the SYNs."""
     for family in (mutants.sequence_numbers, mutants.ack_numbers, mutants.flags, mutants.addresses):
-        yield from _of(_opening(good), family, good)
-    yield from _of(_syns(good), mutants.lengths, good)
+        yield from family(good.touching(_opening(good)))
+    yield from mutants.lengths(good.touching(_syns(good)))
     # What SACK reports is asked for by the lab handshake.
-    yield from (mutant for mutant in _of(_syns(good), mutants.options, good) if "D-SACK" not in mutant.name)
-
-
-def _later(good: Good, place: int, by: int) -> tuple[Row, ...]:
-    """All from a row on, later by so much."""
-    return tuple(row.but(time=row["time"] + by) if row.origin >= place else row for row in good.rows)
+    yield from (mutant for mutant in mutants.options(good.touching(_syns(good))) if "D-SACK" not in mutant.name)
 
 
 def waits(good: Good) -> Iterator[Mutant]:
@@ -55,15 +45,13 @@ def waits(good: Good) -> Iterator[Mutant]:
                 "waits",
                 f"{good.frames(place)} {wanted} ms after {good.frames(before)}",
                 good,
-                _later(good, place, wanted * MILLISECOND - waited),
+                good.later(place, wanted * MILLISECOND - waited),
             )
 
 
 def dropped(good: Good) -> Iterator[Mutant]:
     """Each segment of the opening missing; all from each on."""
-    for place in _opening(good):
-        yield Mutant("dropped", f"{good.frames(place)} dropped", good, (*good.rows[:place], *good.rows[place + 1 :]))
-        yield Mutant("dropped", f"all from {good.frames(place)} on dropped", good, good.rows[:place])
+    yield from mutants.missing(good, _opening(good))
 
 
 def order(good: Good) -> Iterator[Mutant]:
@@ -89,7 +77,7 @@ def inserted(good: Good) -> Iterator[Mutant]:
             "SYN of another ISN": on.but(flags=SYN, seq=row["seq"] + 1000),
             "the same SYN": on.but(seq=row["seq"]),
         }.items():
-            rows = (*good.rows[: place + 1], made, *good.rows[place + 1 :])
+            rows = good.with_instead(place, row, made)
             yield Mutant("inserted", f"{what} behind {good.frames(place)}", good, rows)
 
 
@@ -100,8 +88,7 @@ def closes(good: Good) -> Iterator[Mutant]:
     for stream in good.conversation.streams:
         place = stream.fin_ack.row
         row = good.rows[place].but(ack=good.rows[place]["ack"] + 1000)
-        rows = (*good.rows[:place], row, *good.rows[place + 1 :])
-        yield Mutant("closes", f"ack +1000 of {good.frames(place)}", good, rows)
+        yield Mutant("closes", f"ack +1000 of {good.frames(place)}", good, good.with_instead(place, row))
 
 
 MUTANTS = (fields, waits, dropped, order, inserted, closes)
@@ -121,14 +108,14 @@ EQUIVALENT = tuple(rule.unless(_asked) for rule in LEGAL_TCP)
 def other_waits(good: Good) -> Iterator[Mutant]:
     """Timers that fire late, and the exponential back-off of RFC 6298 §5.5."""
     syns = _syns(good)
-    yield variant_of("the first wait is 1.4 s", good, _later(good, syns[1], 370 * MILLISECOND))
+    yield variant_of("the first wait is 1.4 s", good, good.later(syns[1], 370 * MILLISECOND))
     for place in syns[2:]:
-        yield variant_of("the second wait is 2 s", good, _later(good, place, 980 * MILLISECOND))
+        yield variant_of("the second wait is 2 s", good, good.later(place, 980 * MILLISECOND))
 
 
 def fully_later(good: Good) -> Iterator[Mutant]:
     """The connection after all others."""
-    yield variant_of("an hour later", good, _later(good, 0, 3600_000 * MILLISECOND))
+    yield variant_of("an hour later", good, good.later(0, 3600_000 * MILLISECOND))
 
 
 VARIANTS = (

@@ -47,7 +47,7 @@ def _closing(conversation: Conversation) -> tuple[int, ...]:
 
 def _of_the_close(family: Family) -> Family:
     """A family that changes the fields of the close's segments only."""
-    return lambda good: family(replace(good, touched=_closing(good.conversation)))
+    return lambda good: family(good.touching(_closing(good.conversation)))
 
 
 def _once(family: Family) -> Family:
@@ -63,8 +63,7 @@ def _once(family: Family) -> Family:
 def dropped(good: Good) -> Iterator[Mutant]:
     """Each segment of a close missing, and all from each of them on."""
     for place in _closing(good.conversation):
-        rows = (*good.rows[:place], *good.rows[place + 1 :])
-        yield Mutant("dropped", f"{good.frames(place)} dropped", good, rows)
+        yield Mutant("dropped", f"{good.frames(place)} dropped", good, good.with_instead(place))
         if place + 1 < len(good.rows):
             yield Mutant("dropped", f"all from {good.frames(place)} on dropped", good, good.rows[:place])
 
