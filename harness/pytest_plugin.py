@@ -161,16 +161,6 @@ def is_check(item: pytest.Item) -> bool:
     return any(_asks_for(item, name) for name in ("conversation", "conversations", "run", "answer"))
 
 
-def is_live_only(item: pytest.Item) -> bool:
-    """Whether only a live run can know what a check asserts."""
-    return meaning_of(item).live_only
-
-
-def is_question(item: pytest.Item) -> bool:
-    """Whether a check is a question to the student."""
-    return meaning_of(item).question
-
-
 @dataclass(frozen=True, slots=True)
 class Meaning:
     """What a check is, whatever it is judged on.

@@ -18,13 +18,9 @@ from harness.evidence import Evidence
 from harness.grading.results import Check, Results, describe_connection
 from harness.pytest_plugin import (
     id_of,
-    is_live_only,
-    is_question,
     is_to_be_judged,
     judge_check,
     meaning_of,
-    points_of,
-    title_of,
 )
 
 LABS = Path(__file__).resolve().parents[2] / "labs"
@@ -61,14 +57,14 @@ class Judge:
 
     def not_judged(self, why: str) -> Checks:
         """All that a submission is judged by, if it could not be judged, and why."""
-        asked = [item for item in self._items if not is_live_only(item)]
-        return tuple(Check(id_of(item), title_of(item), points_of(item), None, "not-judged", (), why) for item in asked)
+        asked = [one for one in map(meaning_of, self._items) if not one.live_only]
+        return tuple(Check(one.id, one.title, one.points, None, "not-judged", (), why) for one in asked)
 
     @property
     def questions(self) -> tuple[Question, ...]:
         """What the rubric asks the student."""
-        asked = [item for item in self._items if is_question(item)]
-        return tuple(Question(id_of(item), title_of(item), points_of(item)) for item in asked)
+        asked = [one for one in map(meaning_of, self._items) if one.question]
+        return tuple(Question(one.id, one.title, one.points) for one in asked)
 
 
 def _check(item: pytest.Function, evidence: Evidence) -> Check:
