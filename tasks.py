@@ -33,6 +33,31 @@ def _number(text: str, switch: str) -> int:
     return int(text)
 
 
+def _run_lab(  # noqa: PLR0913 - the switches of two tasks
+    lab: str,
+    inventory: str,
+    provider: str | None,
+    close: str | None,
+    out: str | None,
+    assignment: str | None,
+    *,
+    S: bool,
+    json: bool,
+) -> int:
+    from harness.lab import run_lab
+
+    return run_lab(
+        lab,
+        inventory=Path(inventory),
+        provider=provider,
+        close=close,
+        out=_path(out),
+        absolute=S,
+        as_json=json,
+        assignment=_path(assignment),
+    )
+
+
 @task(help=RUN_HELP)
 @command
 def run_handshake_lab(  # noqa: PLR0913
@@ -46,29 +71,15 @@ def run_handshake_lab(  # noqa: PLR0913
     json: bool = False,
 ) -> int:
     """Run the handshake lab on the two hosts: capture one ssh session, judge it, show the verdict."""
-    from harness.lab import run_lab
-
-    return run_lab(
-        "handshake",
-        inventory=Path(inventory),
-        provider=provider,
-        close=close,
-        out=_path(out),
-        absolute=S,
-        as_json=json,
-        assignment=_path(assignment),
-    )
+    return _run_lab("handshake", inventory, provider, close, out, assignment, S=S, json=json)
 
 
 @task(
     help={
+        **RUN_HELP,
         "lab": "the lab: see ./invoke labs",
-        "inventory": RUN_HELP["inventory"],
-        "provider": RUN_HELP["provider"],
         "close": "for the lab handshake: three, four (segments) or as-is",
         "out": "the run folder (default: runs/<UTC time>-LAB)",
-        "assignment": RUN_HELP["assignment"],
-        **OUTPUT_HELP,
     }
 )
 @command
@@ -84,18 +95,7 @@ def run(  # noqa: PLR0913
     json: bool = False,
 ) -> int:
     """Run any lab on the two hosts: capture, judge, show the verdict."""
-    from harness.lab import run_lab
-
-    return run_lab(
-        lab,
-        inventory=Path(inventory),
-        provider=provider,
-        close=close,
-        out=_path(out),
-        absolute=S,
-        as_json=json,
-        assignment=_path(assignment),
-    )
+    return _run_lab(lab, inventory, provider, close, out, assignment, S=S, json=json)
 
 
 @task

@@ -1,4 +1,4 @@
-"""The experiment of the handshake lab: capture one ssh session between the two hosts, from SYN to the last ACK."""
+"""What an experiment brings home; and that of the handshake lab: one ssh session, from SYN to the last ACK."""
 
 import platform
 import secrets
@@ -51,20 +51,22 @@ class Experiment:
     """What one experiment brought home.
 
     Attributes:
+        lab: the lab's name.
         run_id: names the run on both hosts.
         provider: who provided the hosts.
         entries: the inventory's line of each host, by role.
         facts: kernels and tools, by role.
-        four_tuple: the lab's connection, from `$SSH_CONNECTION`.
+        four_tuple: the lab's connection; the first of several.
         captured: the capture.
         states: what each host's kernel said, by role.
-        commands: the command lines of the capture and of the session.
-        close_asked: "three", "four" or "as-is".
+        commands: the command lines of the capture and of whatever else was run.
+        details: what only this lab's experiment has to tell, as it stands in run.json.
         timings: seconds by step.
         began: seconds since the epoch.
         assignment: whose run it is, if one was given.
     """
 
+    lab: str
     run_id: str
     provider: str
     entries: dict[str, dict[str, Any]]
@@ -73,7 +75,7 @@ class Experiment:
     captured: Captured
     states: dict[str, HostStates]
     commands: dict[str, list[str]]
-    close_asked: str
+    details: dict[str, Any]
     timings: dict[str, float]
     began: float
     assignment: Assignment | None = None
@@ -98,14 +100,14 @@ class Experiment:
         )
         document = {
             "schema": RUN_SCHEMA,
-            "lab": "handshake",
+            "lab": self.lab,
             "run_id": self.run_id,
             "provider": self.provider,
             "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.began)),
             "hosts": {role: {**self.entries[role], **asdict(self.facts[role])} for role in self.entries},
             "harness": {"python": platform.python_version(), "kernel": platform.release()},
             "four_tuple": asdict(self.four_tuple),
-            "close_asked": self.close_asked,
+            **self.details,
             "commands": self.commands,
             "tcpdump_counters": self.captured.counters,
             "capture_sha256": self.captured.sha256,
@@ -180,6 +182,7 @@ def run_experiment(
         with timings.step("take all down"):
             stack.close()
     return Experiment(
+        lab="handshake",
         run_id=run_id,
         provider=testbed.provider,
         entries={host.role: asdict(host.entry) for host in testbed.hosts},
@@ -188,7 +191,7 @@ def run_experiment(
         captured=captured,
         states=states,
         commands={"tcpdump": list(capture.command), "ssh": list(opened.command)},
-        close_asked=close,
+        details={"close_asked": close},
         timings=timings.seconds,
         began=began,
         assignment=assignment,

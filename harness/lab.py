@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from harness.grading.nonces import Assignment
     from harness.grading.results import Results
     from harness.inventory import Inventory
-    from harness.scenes import SceneRun
 
 
 HANDSHAKE = "handshake"  # the lab whose experiment is an ssh session
@@ -136,7 +135,7 @@ def run_lab(  # noqa: PLR0913 - one for each switch of the task
 
 def _experiment(
     lab: str, inventory: "Inventory", provider: str, close: str | None, assignment: "Assignment | None"
-) -> "Callable[[Callable[[str], None]], Experiment | SceneRun]":
+) -> "Callable[[Callable[[str], None]], Experiment]":
     """A lab's experiment, to be run with what announces its steps.
 
     Raises:

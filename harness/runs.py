@@ -4,14 +4,17 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
 from harness.kernel_states import HostStates, SocketState
+
+if TYPE_CHECKING:
+    from harness.tcp.conversation import Conversation, End
 
 CAPTURE = "capture.pcap"
 RUN = "run.json"
@@ -142,6 +145,19 @@ class RunRecord:
         if list(inferred) != ["CLOSED"] and kernel[-1:] != ["CLOSED"]:
             kernel.append("CLOSED")
         return "" if traced == kernel else f"the {end}'s kernel went through {traced}, the packets say {kernel}"
+
+    def doubts(self, conversations: "Iterable[Conversation]", end: "End") -> list[str]:
+        """The `doubt` of one end of each of these connections of the run, where there is one.
+
+        Raises:
+            NotShown: nobody looked.
+        """
+        found = []
+        for one in conversations:
+            states = [str(state) for state in one.states(end)]
+            if doubt := self.of(one.initiator, one.responder).doubt(end, states):
+                found.append(f"{one.initiator}: {doubt}")
+        return found
 
 
 def _without_repeats(states: Iterator[str]) -> list[str]:

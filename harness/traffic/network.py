@@ -7,10 +7,11 @@ wait in its neighbour table, before the capture, and all leave in order when it 
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from harness.hosts.host import Host
-from harness.traffic.shapes import Loss, Side
+from harness.traffic.shapes import Connection, Loss, Side
 
 _KINDS = {
     "syn": "tcp flags & (syn | ack) == syn",
@@ -83,6 +84,15 @@ class Network:
     hosts: dict[Side, Host]
     losses: dict[Loss, list[int]]
     hardware: dict[Side, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, hosts: dict[Side, Host], connections: Iterable[Connection]) -> "Network":
+        """One on which what these connections are to lose is lost."""
+        losses: dict[Loss, list[int]] = {}
+        for connection in connections:
+            for loss in connection.shape.losses:
+                losses.setdefault(loss, []).append(connection.port)
+        return cls(hosts, losses)
 
     def set_up(self) -> None:
         """Settings, addresses and rules."""

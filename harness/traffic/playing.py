@@ -9,10 +9,12 @@ from typing import Any
 
 from harness.errors import HarnessError, one_line
 from harness.hosts.host import Host, RemoteProcess
-from harness.traffic.shapes import Connection, Side
+from harness.traffic.network import Network
+from harness.traffic.shapes import BOTH_WAYS, Connection, Side
 from harness.waiting import wait_for
 
 SECONDS = 40.0  # a deadline for all connections' steps, not an expectation
+_ROUNDS = 3  # of answers to what has crossed, until there are none
 PROGRAM = Path(__file__).with_name("program.py")
 
 
@@ -77,6 +79,30 @@ class Programs:
         except HarnessError as error:
             stuck = [f"{connection.shape.name} at {turns[0]}" for connection, turns in left.items()]
             raise HarnessError(f"{error}; waiting: {one_line('; '.join(stuck), 600)}") from None
+
+
+def play_all(both: Programs, network: Network, connections: list[Connection]) -> None:
+    """Play whole scripts, all at the same time; those whose packets cross on the way after the others."""
+    in_order = [one for one in connections if one.shape.released_first is None]
+    both.play(in_order, 0)
+    if len(in_order) < len(connections):
+        network.be_patient()
+    for sides in BOTH_WAYS:
+        crossing = [one for one in connections if one.shape.released_first == sides[0]]
+        if not crossing:
+            continue
+        both.play(crossing, 0)
+        for side in sides:
+            network.hold(side)
+        both.play(crossing, 1)
+        network.let_go(sides[0])
+        both.play(crossing, 2)
+        # By turns: while one side's packets leave, no answer of the other's makes it send one that overtakes them.
+        for side in sides[::-1] * _ROUNDS:
+            network.let_go(side)
+        for side in sides[::-1]:
+            network.release(side)
+        both.play(crossing, 3)
 
 
 @contextmanager

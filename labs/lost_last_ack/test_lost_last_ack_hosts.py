@@ -21,7 +21,5 @@ def test_kernel_went_through_the_inferred_states(
     conversations: tuple[Conversation, ...], run: RunRecord, end: End
 ) -> None:
     """The states that the kernel went through are those inferred from the packets (RFC 9293 figure 5)."""
-    for conversation in conversations:
-        inferred = [str(state) for state in conversation.states(end)]
-        doubt = run.of(conversation.initiator, conversation.responder).doubt(end, inferred)
-        assert not doubt, f"{conversation.initiator}: {doubt}"
+    doubts = run.doubts(conversations, end)
+    assert not doubts, doubts[0]

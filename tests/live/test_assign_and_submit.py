@@ -189,13 +189,21 @@ def test_a_nonce_that_is_not_on_the_wire_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pcap", [b"", f" {NONCES['ada']}\r\n".encode()])
 def test_run_json_tells_of_an_assignment(tmp_path: Path, pcap: bytes) -> None:
     """Whose run it is, and whether the capture shows it; without an assignment there is no such key."""
-    fields = {"run_id": "x", "provider": "hosts", "entries": {}, "facts": {}, "states": {}, "commands": {}}
+    fields = {
+        "lab": "handshake",
+        "run_id": "x",
+        "provider": "hosts",
+        "entries": {},
+        "facts": {},
+        "states": {},
+        "commands": {},
+    }
     captured = Captured(pcap, "", {}, "")
     whole = Experiment(
         **fields,  # type: ignore[arg-type]
         four_tuple=FourTuple("", ""),
         captured=captured,
-        close_asked="four",
+        details={"close_asked": "four"},
         timings={},
         began=0,
     )

@@ -140,7 +140,7 @@ def test_experiment_on_two_hosts(site: Site, tmp_path: Path) -> None:
     """The experiment runs on hosts that exist already, closes as is, and earns all points."""
     before, steps = site.look(), list[str]()
     experiment = run_experiment(site.inventory, "hosts", None, steps.append)
-    assert (experiment.provider, experiment.close_asked) == ("hosts", "as-is")
+    assert (experiment.provider, experiment.details["close_asked"]) == ("hosts", "as-is")
     assert experiment.captured.disagreement() is None
     assert steps[0] == "bring up the two hosts"
     assert steps[-1] == "take all down"

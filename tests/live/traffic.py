@@ -13,12 +13,11 @@ from itertools import count
 from harness.hosts.host import Host, RemoteProcess, Testbed
 from harness.tcpdump import Captured, capturing
 from harness.traffic.network import Network
-from harness.traffic.playing import SECONDS, programs
-from harness.traffic.shapes import BOTH_WAYS, Connection, Loss, Shape, Side
+from harness.traffic.playing import SECONDS, play_all, programs
+from harness.traffic.shapes import Connection, Loss, Shape, Side
 from harness.waiting import wait_for
 
 FIRST_PORT, LAST_PORT = 10000, 29999  # below what the kernel hands out by itself
-ROUNDS = 3  # of answers to what has crossed, until there are none
 
 
 @dataclass(frozen=True)
@@ -78,33 +77,12 @@ def make(testbed: Testbed, shapes: list[Shape]) -> Traffic:
     hosts: dict[Side, Host] = {"i": testbed.server, "r": testbed.client}
     ports = count(FIRST_PORT)
     connections = [Connection(shape, next(ports)) for shape in shapes for _ in range(shape.times)]
-    losses: dict[Loss, list[int]] = {}
-    for connection in connections:
-        for loss in connection.shape.losses:
-            losses.setdefault(loss, []).append(connection.port)
-    network = Network(hosts, losses)
+    network = Network.of(hosts, connections)
     network.set_up()
     with tracing(hosts["i"]) as trace, ExitStack() as stack:
         captures = {side: stack.enter_context(capturing(host, "/tmp", "tcp")) for side, host in hosts.items()}
         both = stack.enter_context(programs(hosts))
-        both.play([connection for connection in connections if connection.shape.released_first is None], 0)
-        network.be_patient()
-        for sides in BOTH_WAYS:
-            crossing = [connection for connection in connections if connection.shape.released_first == sides[0]]
-            if not crossing:
-                continue
-            both.play(crossing, 0)
-            for side in sides:
-                network.hold(side)
-            both.play(crossing, 1)
-            network.let_go(sides[0])
-            both.play(crossing, 2)
-            # By turns: while one side's packets leave, no answer of the other's makes it send one that overtakes them.
-            for side in sides[::-1] * ROUNDS:
-                network.let_go(side)
-            for side in sides[::-1]:
-                network.release(side)
-            both.play(crossing, 3)
+        play_all(both, network, connections)
         seen = {side: both.report(side) for side in hosts}
         lost = network.lost()
         wait_for(
