@@ -43,6 +43,7 @@ def _run_lab(  # noqa: PLR0913 - the switches of two tasks
     *,
     S: bool,
     json: bool,
+    slow: bool = False,
 ) -> int:
     from harness.lab import run_lab
 
@@ -55,6 +56,7 @@ def _run_lab(  # noqa: PLR0913 - the switches of two tasks
         absolute=S,
         as_json=json,
         assignment=_path(assignment),
+        slow=slow,
     )
 
 
@@ -80,6 +82,7 @@ def run_handshake_lab(  # noqa: PLR0913
         "lab": "the lab: see ./invoke labs",
         "close": "for the lab handshake: three, four (segments) or as-is",
         "out": "the run folder (default: runs/<UTC time>-LAB)",
+        "slow": "the scenes too that take a minute or more (time-wait)",
     }
 )
 @command
@@ -93,9 +96,10 @@ def run(  # noqa: PLR0913
     assignment: str | None = None,
     S: bool = False,
     json: bool = False,
+    slow: bool = False,
 ) -> int:
     """Run any lab on the two hosts: capture, judge, show the verdict."""
-    return _run_lab(lab, inventory, provider, close, out, assignment, S=S, json=json)
+    return _run_lab(lab, inventory, provider, close, out, assignment, S=S, json=json, slow=slow)
 
 
 @task

@@ -98,6 +98,7 @@ def run_lab(  # noqa: PLR0913 - one for each switch of the task
     absolute: bool,
     as_json: bool,
     assignment: Path | None = None,
+    slow: bool = False,
 ) -> int:
     """Run the experiment, judge it, write the run folder, print the verdict; returns the exit status.
 
@@ -114,7 +115,7 @@ def run_lab(  # noqa: PLR0913 - one for each switch of the task
             chosen = provider or loaded.provider
             if close is not None and close not in CLOSES:
                 raise HarnessError(f"--close {close}: known are {', '.join(CLOSES)}")
-            experiment_of_lab = _experiment(lab, loaded, chosen, close, assigned)
+            experiment_of_lab = _experiment(lab, loaded, chosen, close, assigned, slow=slow)
             with new_run_folder(out, ROOT / "runs", lab) as (folder, final), progress(quiet=as_json) as announce:
                 judge = _called_in(lab)
                 experiment = experiment_of_lab(announce)
@@ -133,8 +134,14 @@ def run_lab(  # noqa: PLR0913 - one for each switch of the task
     return results.exit_status
 
 
-def _experiment(
-    lab: str, inventory: "Inventory", provider: str, close: str | None, assignment: "Assignment | None"
+def _experiment(  # noqa: PLR0913 - the switches that concern it
+    lab: str,
+    inventory: "Inventory",
+    provider: str,
+    close: str | None,
+    assignment: "Assignment | None",
+    *,
+    slow: bool,
 ) -> "Callable[[Callable[[str], None]], Experiment]":
     """A lab's experiment, to be run with what announces its steps.
 
@@ -152,7 +159,7 @@ def _experiment(
         raise HarnessError(
             f"--close is for the lab {HANDSHAKE}: the lab {lab} closes its connections as its scenes say"
         )
-    scenes = scenes_of(rubric_folder(lab))
+    scenes = scenes_of(rubric_folder(lab), slow=slow)
     return lambda announce: run_scenes(lab, scenes, inventory, provider, announce, assignment)
 
 

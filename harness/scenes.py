@@ -19,16 +19,17 @@ from harness.preflight import preflight
 from harness.session import FourTuple
 from harness.tcpdump import capturing
 from harness.traffic.network import Network
-from harness.traffic.playing import play_all, programs
+from harness.traffic.playing import SECONDS, play_all, programs
 from harness.traffic.shapes import RESPONDERS, Connection, Scene, Side
 from harness.waiting import wait_for
 
 _LOWEST_PORT, _HUNDREDS = 10000, 90  # below what the kernel hands out by itself
 _SECONDS = 10.0
+_SLOW_SECONDS = 120.0  # a deadline: TIME-WAIT's 60 s are the longest wait of any scene
 
 
-def scenes_of(folder: Path) -> tuple[Scene, ...]:
-    """The scenes that a lab's lab.py declares.
+def scenes_of(folder: Path, *, slow: bool = False) -> tuple[Scene, ...]:
+    """The scenes that a lab's lab.py declares; the slow ones only if they are asked for.
 
     Raises:
         HarnessError: it declares none.
@@ -37,7 +38,7 @@ def scenes_of(folder: Path) -> tuple[Scene, ...]:
     found = run_path(str(path)).get("SCENES") if path.exists() else None
     if not isinstance(found, tuple) or not all(isinstance(scene, Scene) for scene in found) or not found:
         raise HarnessError(f"{path}: a lab's experiment is a tuple SCENES of Scene there")
-    return found
+    return tuple(scene for scene in found if slow or not scene.slow)
 
 
 def run_scenes(  # noqa: PLR0913
@@ -79,7 +80,9 @@ def run_scenes(  # noqa: PLR0913
             capture = stack.enter_context(capturing(testbed.server, folder, f"{expression} portrange {first}-{last}"))
         with timings.step("play the scenes"):
             with programs(hosts) as both:
-                play_all(both, network, list(made.values()))
+                seconds = _SLOW_SECONDS if any(scene.slow for scene in scenes) else SECONDS
+                play_all(both, network, list(made.values()), seconds)
+                lives = {side: both.lives(side) for side in hosts}
             dropped = _dropped(network, made)
         with timings.step("stop tcpdump, fetch the capture"):
             _wait_until_written(capture.so_far)
@@ -89,6 +92,15 @@ def run_scenes(  # noqa: PLR0913
     addresses = {side: host.entry.address for side, host in hosts.items()}
     ends = {
         name: FourTuple(f"{addresses['i']}:{one.port}", f"{addresses['r']}:{one.port + RESPONDERS}")
+        for name, one in made.items()
+    }
+    sides: dict[Side, str] = {"i": "initiator", "r": "responder"}
+    connections = {
+        name: {
+            **asdict(ends[name]),
+            "dropped": dropped[name],
+            "lives": {end: lives[side].get(one.ports(side), []) for side, end in sides.items()},
+        }
         for name, one in made.items()
     }
     return Experiment(
@@ -101,7 +113,7 @@ def run_scenes(  # noqa: PLR0913
         captured=captured,
         states=states,
         commands={"tcpdump": list(capture.command)},
-        details={"connections": {name: {**asdict(ends[name]), "dropped": dropped[name]} for name in made}},
+        details={"connections": connections},
         timings=timings.seconds,
         began=began,
         assignment=assignment,

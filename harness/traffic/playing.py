@@ -45,14 +45,24 @@ class Programs:
                 raise HarnessError(f"{process.host.role}: the program of its connections ended; it said: {said}")
         return self._answers
 
+    def lives(self, side: Side) -> dict[tuple[int, int], list[dict[str, Any]]]:
+        """What went through that side's sockets, one after another, by local and remote port."""
+        token = self.ask(side, lives=True)
+        answer: dict[str, Any] = wait_for("the sockets' counts", lambda: self.answers().get(token), seconds=SECONDS)
+        return {(local, remote): lives for local, remote, lives in answer["lives"]}
+
     def report(self, side: Side) -> dict[tuple[int, int], list[tuple[float, str | None]]]:
         """What that side saw in /proc/net/tcp."""
         token = self.ask(side, report=True)
         answer: dict[str, Any] = wait_for("a report", lambda: self.answers().get(token), seconds=SECONDS)
         return {(local, remote): [(t, s) for t, s in changes] for local, remote, changes in answer["report"]}
 
-    def play(self, connections: list[Connection], part: int) -> None:
-        """Play one part of all these connections' scripts at the same time."""
+    def play(self, connections: list[Connection], part: int, seconds: float = SECONDS) -> None:
+        """Play one part of all these connections' scripts at the same time.
+
+        Raises:
+            HarnessError: a step failed, or not all were done in so many seconds.
+        """
         left = {connection: connection.shape.part(part) for connection in connections}
         waiting: dict[Connection, int] = {}
 
@@ -75,16 +85,20 @@ class Programs:
             return not left
 
         try:
-            wait_for("the connections", go_on, seconds=SECONDS)
+            wait_for("the connections", go_on, seconds=seconds)
         except HarnessError as error:
             stuck = [f"{connection.shape.name} at {turns[0]}" for connection, turns in left.items()]
             raise HarnessError(f"{error}; waiting: {one_line('; '.join(stuck), 600)}") from None
 
 
-def play_all(both: Programs, network: Network, connections: list[Connection]) -> None:
-    """Play whole scripts, all at the same time; those whose packets cross on the way after the others."""
+def play_all(both: Programs, network: Network, connections: list[Connection], seconds: float = SECONDS) -> None:
+    """Play whole scripts, all at the same time; those whose packets cross on the way after the others.
+
+    Raises:
+        HarnessError: a connection went another way than its script, or took more than so many seconds.
+    """
     in_order = [one for one in connections if one.shape.released_first is None]
-    both.play(in_order, 0)
+    both.play(in_order, 0, seconds)
     if len(in_order) < len(connections):
         network.be_patient()
     for sides in BOTH_WAYS:

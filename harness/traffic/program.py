@@ -16,12 +16,16 @@ Verbs: listen, small (buffers), defer (TCP_DEFER_ACCEPT), unlisten, accept, conn
 end, and no data before it), arrived BYTES (and left unread), acked (all that was sent), cork, quick (ACK at once), slow
 (delay ACKs), shut (SHUT_WR), close, abort (close with SO_LINGER 0), reset and refused (wait for it), forge-rst and
 forge-syn OFFSET (send one that this end knows nothing of, so far behind what it has sent), own (hand the socket to a
-process of its own), kill (that process, by SIGKILL), aged MILLISECONDS (in the state that it is in), and "=" STATE:
+process of its own), kill (that process, by SIGKILL), aged MILLISECONDS (in the state that it is in), occupied (bind
+another socket without SO_REUSEADDR, which the kernel refuses as long as this end has the port), keep (a copy of each
+segment that this end sends from now on), again KIND (send the first "syn" or "data" that was kept once more, as it
+was), detour (what this end sends goes by a way on which it waits), arrive (and now comes to its end), and "=" STATE:
 wait until the kernel shows this end in that state ("gone": shows it no more).
 """
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import resource
@@ -29,6 +33,7 @@ import select
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import termios
 import time
@@ -53,7 +58,9 @@ STATES = {
 # include/uapi/linux/tcp.h
 TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ = 19, 20, 21
 REPAIR_ON, REPAIR_OFF, REPAIR_OFF_NO_PROBE, SEND_QUEUE = 1, 0, -1, 2
-SYN, RST = 2, 4
+SYN, RST, PSH = 2, 4, 8
+ETH_P_ALL, PACKET_OUTGOING = 3, 4  # packet(7)
+LINE = 16  # bytes of a line of what is sent
 TICK = 0.002  # seconds between two looks, while something is waited for
 FILL = 1 << 13  # buffer sizes of a connection that is to be filled
 
@@ -74,6 +81,47 @@ def _there(found: T | None, otherwise: str) -> T:
     if not found:
         raise Unexpected(otherwise)
     return found
+
+
+def text(port: int, begin: int, size: int) -> bytes:
+    """What the end of that port sends from a position of its stream on."""
+    first = begin // LINE
+    lines = (f"{port:05d} {line * LINE:09d}\n" for line in range(first, (begin + size) // LINE + 1))
+    return "".join(lines).encode()[begin - first * LINE :][:size]
+
+
+class Flow:
+    """What went through a socket in one direction."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.digest = hashlib.sha256()
+
+    def add(self, data: bytes) -> None:
+        """More of it."""
+        self.bytes += len(data)
+        self.digest.update(data)
+
+    def told(self) -> dict[str, Any]:
+        """For the report."""
+        return {"bytes": self.bytes, "sha256": self.digest.hexdigest()}
+
+
+class Life:
+    """What went through one socket."""
+
+    def __init__(self) -> None:
+        self.sent, self.received = Flow(), Flow()
+
+
+def checksummed(addresses: bytes, segment: bytes) -> bytes:
+    """A TCP segment with its checksum."""
+    # RFC 1071: a sum of 16-bit words whose carries go round is the number modulo 0xFFFF.
+    blank = segment[:16] + bytes(2) + segment[18:]
+    pseudo = addresses + struct.pack("!HH", socket.IPPROTO_TCP, len(segment))
+    whole = pseudo + blank + bytes(len(segment) % 2)
+    checksum = 0xFFFF - int.from_bytes(whole, "big") % 0xFFFF
+    return blank[:16] + struct.pack("!H", checksum) + blank[18:]
 
 
 class Kernel:
@@ -118,6 +166,11 @@ class End:
         self.socket = socket.socket()
         self.listener: socket.socket | None = None
         self.process = 0
+        self.lives: list[Life] = []
+        self.tap: socket.socket | None = None
+        self.kept: dict[str, bytes] = {}
+        self.undo: list[list[str]] = []
+        self.way = "", ""
 
     def run(self, steps: list[list[Any]]) -> Iterator[None]:
         """Do the steps; yields while it waits."""
@@ -172,6 +225,7 @@ class End:
             else:
                 break
         _there(there == self.there, f"somebody else connected: {there}")
+        self.lives.append(Life())
         self.socket.setblocking(False)
 
     def do_isn(self, number: int) -> Iterator[None]:
@@ -199,12 +253,87 @@ class End:
         self.socket.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, REPAIR_OFF_NO_PROBE)
         ports = self.here[1], self.there[1]
         header = struct.pack("!HHIIHHHH", *ports, sequence % (1 << 32), 0, 5 << 12 | flags, 1024, 0, 0)
-        addresses = socket.inet_aton(self.here[0]) + socket.inet_aton(self.there[0])
-        pseudo = addresses + struct.pack("!HH", socket.IPPROTO_TCP, len(header))
-        # RFC 1071: a sum of 16-bit words whose carries go round is the number modulo 0xFFFF.
-        checksum = 0xFFFF - int.from_bytes(pseudo + header, "big") % 0xFFFF
         with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as raw:
-            raw.sendto(header[:16] + struct.pack("!H", checksum) + header[18:], (self.there[0], 0))
+            raw.sendto(checksummed(self._addresses, header), (self.there[0], 0))
+
+    @property
+    def _addresses(self) -> bytes:
+        return socket.inet_aton(self.here[0]) + socket.inet_aton(self.there[0])
+
+    def do_keep(self, _: None) -> Iterator[None]:
+        # Only a tap of all protocols sees what leaves (packet(7)).
+        self.tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
+        self.tap.setblocking(False)
+        yield from ()
+
+    def _drain_tap(self) -> None:
+        tap = _there(self.tap, "nothing is kept")
+        ports = struct.pack("!HH", self.here[1], self.there[1])
+        while True:
+            try:
+                packet, sender = tap.recvfrom(1 << 16)
+            except BlockingIOError:
+                return
+            header = (packet[0] & 15) * 4
+            segment = packet[header : int.from_bytes(packet[2:4], "big")]  # without Ethernet's padding
+            if sender[2] != PACKET_OUTGOING or packet[12:20] != self._addresses or segment[:4] != ports:
+                continue
+            if segment[13] & SYN:
+                self.kept.setdefault("syn", segment)
+            elif len(segment) > (segment[12] >> 4) * 4:
+                self.kept.setdefault("data", segment)
+
+    def do_again(self, kind: str) -> Iterator[None]:
+        self._drain_tap()
+        segment = _there(self.kept.get(kind), f"no {kind} was kept")
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as raw:
+            raw.sendto(checksummed(self._addresses, segment), (self.there[0], 0))
+        yield from ()
+
+    @staticmethod
+    def _ip(*words: str) -> str:
+        """Run ip(8)."""
+        path = {"PATH": os.defpath + ":/usr/sbin:/sbin"}
+        done = subprocess.run(["ip", *words], env=path, capture_output=True, text=True, check=False, timeout=10)
+        if done.returncode:
+            raise OSError(f"ip {' '.join(words)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def do_detour(self, _: None) -> Iterator[None]:
+        port, there = str(self.here[1]), self.there[0]
+        device = self._ip("-o", "route", "get", there).split(" dev ")[1].split()[0]
+        # A neighbour that nobody is: packets to it wait in the neighbour table until it has a hardware address.
+        neighbour = f"169.254.{self.here[1] >> 8}.{self.here[1] & 255}"
+        rule = ["ipproto", "tcp", "sport", port, "table", port]
+        self._ip("route", "add", there, "via", neighbour, "dev", device, "onlink", "table", port)
+        self.undo.append(["route", "flush", "table", port])
+        self._ip("rule", "add", *rule)
+        self.undo.append(["rule", "del", *rule])
+        self.way = device, neighbour
+        yield from ()
+
+    def do_arrive(self, _: None) -> Iterator[None]:
+        device, neighbour = self.way
+        hardware = self._ip("neigh", "show", self.there[0], "dev", device).split("lladdr ")[1].split()[0]
+        self._ip("neigh", "replace", neighbour, "dev", device, "lladdr", hardware, "nud", "permanent")
+        self._ip("neigh", "del", neighbour, "dev", device)
+        self.put_back()
+        yield from ()
+
+    def put_back(self) -> None:
+        """Take back what was changed on the host."""
+        while self.undo:
+            self._ip(*self.undo.pop())
+
+    def do_occupied(self, _: None) -> Iterator[None]:
+        with socket.socket() as another:
+            try:
+                another.bind(self.here)
+            except OSError as error:
+                _there(error.errno == errno.EADDRINUSE, str(error))
+            else:
+                raise Unexpected("the port is free: another socket may have it")
+        yield from ()
 
     def do_connect(self, _: None) -> Iterator[None]:
         self.socket = self._fresh(self.here)
@@ -212,21 +341,39 @@ class End:
         yield from ()
 
     def _connect(self) -> None:
+        self.lives.append(Life())
         code = self.socket.connect_ex(self.there)
         if code != errno.EINPROGRESS:
             raise OSError(code, os.strerror(code))
 
     def do_fast_open(self, size: int) -> Iterator[None]:
         self.socket = self._fresh(self.here)
-        sent = self.socket.sendto(bytes(size), socket.MSG_FASTOPEN, self.there)
+        self.lives.append(Life())
+        data = text(self.here[1], 0, size)
+        sent = self.socket.sendto(data, socket.MSG_FASTOPEN, self.there)
         _there(sent == size, f"{sent} bytes were taken")
+        self.lives[-1].sent.add(data)
         yield from ()
+
+    def _send(self, most: int) -> int:
+        """Send some of what comes next; how much was taken."""
+        flow = self.lives[-1].sent
+        data = text(self.here[1], flow.bytes, min(most, 1 << 16))
+        taken = self.socket.send(data)
+        flow.add(data[:taken])
+        return taken
+
+    def _receive(self, most: int) -> bytes:
+        """Some of what has come; empty at the end."""
+        data = self.socket.recv(most)
+        self.lives[-1].received.add(data)
+        return data
 
     def do_send(self, size: int) -> Iterator[None]:
         left = size
         while left:
             try:
-                left -= self.socket.send(bytes(min(left, 1 << 16)))
+                left -= self._send(left)
             except BlockingIOError:
                 yield
 
@@ -234,7 +381,7 @@ class End:
         quiet = 0
         while quiet < 20:  # what has been taken may be on its way still
             try:
-                self.socket.send(bytes(FILL))
+                self._send(FILL)
                 quiet = 0
             except BlockingIOError:
                 quiet += 1
@@ -255,7 +402,7 @@ class End:
         left = size
         while left:
             try:
-                data = self.socket.recv(left)
+                data = self._receive(left)
             except BlockingIOError:
                 yield
                 continue
@@ -265,7 +412,7 @@ class End:
     def do_drain(self, _: None) -> Iterator[None]:
         while True:
             try:
-                if not self.socket.recv(1 << 16):
+                if not self._receive(1 << 16):
                     return
             except BlockingIOError:
                 yield
@@ -273,7 +420,7 @@ class End:
     def do_eof(self, _: None) -> Iterator[None]:
         while True:
             try:
-                data = self.socket.recv(1)
+                data = self._receive(1)
             except BlockingIOError:
                 yield
             else:
@@ -362,6 +509,13 @@ class Program:
             seen = [[*ports, changes] for ports, changes in self.kernel.seen.items()]
             self.answer(message["token"], report=seen)
             return
+        if message.get("lives"):
+            lives = [
+                [*ports, [{"sent": life.sent.told(), "received": life.received.told()} for life in end.lives]]
+                for ports, end in self.ends.items()
+            ]
+            self.answer(message["token"], lives=lives)
+            return
         ports = message["local"], message["remote"]
         if ports not in self.ends:
             here, there = self.addresses
@@ -400,8 +554,9 @@ class Program:
             self.go_on()
 
     def end(self) -> None:
-        """End the processes that were started."""
+        """End the processes that were started, and take back what was changed on the host."""
         for end in self.ends.values():
+            end.put_back()
             if end.process:
                 os.kill(end.process, signal.SIGKILL)
                 os.waitpid(end.process, 0)

@@ -109,8 +109,10 @@ class Scene:
         name: short, with hyphens.
         title: what the student reads.
         shape: how it goes.
+        slow: whether it is played with --slow only: it takes a minute or more.
     """
 
     name: str
     title: str
     shape: Shape
+    slow: bool = False
