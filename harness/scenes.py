@@ -28,6 +28,15 @@ _SECONDS = 10.0
 _SLOW_SECONDS = 120.0  # a deadline: TIME-WAIT's 60 s are the longest wait of any scene
 
 
+def own_experiment(folder: Path) -> Callable[..., Experiment] | None:
+    """The function `run` of a lab's lab.py, if its experiment is not made of scenes.
+
+    It is called with the lab's name, the inventory, the provider, what announces steps, and the assignment or None.
+    """
+    found = run_path(str(folder / "lab.py")).get("run") if (folder / "lab.py").exists() else None
+    return found if callable(found) else None
+
+
 def scenes_of(folder: Path, *, slow: bool = False) -> tuple[Scene, ...]:
     """The scenes that a lab's lab.py declares; the slow ones only if they are asked for.
 
@@ -71,7 +80,7 @@ def run_scenes(  # noqa: PLR0913
         made = {scene.name: Connection(scene.shape, first + n) for n, scene in enumerate(scenes)}
         network = Network.of(hosts, made.values())
         with timings.step("set up the link"):
-            network.set_up()
+            stack.enter_context(network.in_force())
         last = first + RESPONDERS + len(scenes)
         folder = stack.enter_context(_folder_on(testbed.server, run_id))
         with timings.step("start tcpdump on the server host"):

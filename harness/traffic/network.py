@@ -7,10 +7,11 @@ wait in its neighbour table, before the capture, and all leave in order when it 
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from harness.hosts.host import Host
+from harness.hosts.host import Host, undone_by
 from harness.traffic.shapes import Connection, Loss, Side
 
 _KINDS = {
@@ -24,6 +25,17 @@ _KINDS = {
 }
 
 
+# $1: the interface, $2: the peer. Prints what is to be changed as it stands: "key value" lines.
+_AS_IT_IS = """
+PATH=$PATH:/usr/sbin:/sbin
+for name in net.ipv4.conf.$1.arp_ignore net.ipv4.neigh.$1.mcast_solicit net.ipv4.neigh.$1.unres_qlen_bytes \\
+    net.ipv4.tcp_fastopen net.ipv4.tcp_tw_reuse net.ipv4.tcp_syn_linear_timeouts; do
+    value=$(sysctl -n "$name" 2>/dev/null) && echo "setting $name=$value"
+done
+echo "route $(ip -o -4 route show dev "$1" scope link | head -n 1)"
+ip neigh show "$2" dev "$1" nud permanent | sed -n 's/.*lladdr \\([^ ]*\\).*/neighbour \\1/p'
+echo "hardware $(cat "/sys/class/net/$1/address")"
+"""
 _SETTINGS = """
 PATH=$PATH:/usr/sbin:/sbin
 set -e
@@ -31,7 +43,21 @@ sysctl -q -w net.ipv4.conf.$1.arp_ignore=8 net.ipv4.neigh.$1.mcast_solicit=100 \
     net.ipv4.neigh.$1.unres_qlen_bytes=16777216 net.ipv4.tcp_fastopen=519 net.ipv4.tcp_tw_reuse=1
 # Since Linux 6.5 the first waits for a SYN's answer do not grow; RFC 6298 §5.5 doubles them.
 sysctl -q -w net.ipv4.tcp_syn_linear_timeouts=0 2>/dev/null || true
-cat /sys/class/net/$1/address
+"""
+# $1: the interface, $2: the peer, $3: its hardware address if it stood there before, $4: the link's route; then settings.
+_UNDO = """
+PATH=$PATH:/usr/sbin:/sbin
+interface=$1 peer=$2 neighbour=$3 route=$4
+shift 4
+nft delete table ip tcp_lab 2>/dev/null
+# shellcheck disable=SC2086
+[ -z "$route" ] || ip route replace $route dev "$interface" scope link
+if [ -n "$neighbour" ]; then
+    ip neigh replace "$peer" dev "$interface" lladdr "$neighbour" nud permanent
+else
+    ip neigh del "$peer" dev "$interface" 2>/dev/null
+fi
+sysctl -q -w "$@"
 """
 _KNOW = 'PATH=$PATH:/usr/sbin:/sbin; ip neigh replace "$1" dev "$2" lladdr "$3" nud permanent'
 _FORGET = 'PATH=$PATH:/usr/sbin:/sbin; ip neigh del "$1" dev "$2"'
@@ -41,7 +67,7 @@ PATH=$PATH:/usr/sbin:/sbin
 exec ip route replace "$(ip -o -4 route show dev "$1" scope link | cut -d' ' -f1)" dev "$1" src "$2" rto_min 1500ms
 """
 _RULES = "PATH=$PATH:/usr/sbin:/sbin; exec nft -f -"
-_LOST = "PATH=$PATH:/usr/sbin:/sbin; exec nft -j list ruleset"
+_LOST = "PATH=$PATH:/usr/sbin:/sbin; exec nft -j list table ip tcp_lab"
 
 
 def _port(side: Side, hook: str) -> str:
@@ -74,7 +100,7 @@ def ruleset(side: Side, losses: dict[Loss, list[int]]) -> str:
         "\n".join((f"chain {hook} {{ type filter hook {hook} priority 0;", *lines, "}"))
         for hook, lines in rules.items()
     ]
-    return "\n".join(("table ip losses {", *sets, *chains, "}"))
+    return "\n".join(("table ip tcp_lab {", *sets, *chains, "}"))
 
 
 @dataclass
@@ -94,13 +120,35 @@ class Network:
                 losses.setdefault(loss, []).append(connection.port)
         return cls(hosts, losses)
 
-    def set_up(self) -> None:
-        """Settings, addresses and rules."""
-        for side, host in self.hosts.items():
-            self.hardware[side] = host.shell(_SETTINGS, host.entry.interface).text.strip()
-        for side, host in self.hosts.items():
-            self.release(side)
-            host.shell(_RULES, stdin=ruleset(side, self.losses))
+    @contextmanager
+    def in_force(self) -> Iterator[None]:
+        """Settings, addresses and rules, while the block runs; then all is as it was, whatever happened.
+
+        Raises:
+            HarnessError: a host refused it: it takes root, iproute2, procps and nftables.
+        """
+        with ExitStack() as stack:
+            for side in self.hosts:
+                stack.enter_context(self._put_back(side))
+            for side, host in self.hosts.items():
+                host.shell(_SETTINGS, host.entry.interface)
+                self.release(side)
+                host.shell(_RULES, stdin=ruleset(side, self.losses))
+            yield
+
+    @contextmanager
+    def _put_back(self, side: Side) -> Iterator[None]:
+        """Note how a host is set, and set it so again when the block is left."""
+        host, other = self.hosts[side], self.hosts["r" if side == "i" else "i"]
+        place = host.entry.interface, other.entry.address
+        found: dict[str, list[str]] = {}
+        for line in host.shell(_AS_IT_IS, *place).text.splitlines():
+            key, _, value = line.partition(" ")
+            found.setdefault(key, []).append(value.strip())
+        self.hardware[side] = found["hardware"][0]
+        before = found.get("neighbour", [""])[0], found["route"][0]
+        with undone_by(host, _UNDO, *place, *before, *found["setting"]):
+            yield
 
     def _peer(self, side: Side) -> tuple[str, str, str]:
         other: Side = "r" if side == "i" else "i"

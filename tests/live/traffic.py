@@ -78,8 +78,7 @@ def make(testbed: Testbed, shapes: list[Shape]) -> Traffic:
     ports = count(FIRST_PORT)
     connections = [Connection(shape, next(ports)) for shape in shapes for _ in range(shape.times)]
     network = Network.of(hosts, connections)
-    network.set_up()
-    with tracing(hosts["i"]) as trace, ExitStack() as stack:
+    with tracing(hosts["i"]) as trace, network.in_force(), ExitStack() as stack:
         captures = {side: stack.enter_context(capturing(host, "/tmp", "tcp")) for side, host in hosts.items()}
         both = stack.enter_context(programs(hosts))
         play_all(both, network, connections)
