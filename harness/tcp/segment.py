@@ -44,7 +44,6 @@ class Segment:
     Attributes:
         row: its place in the conversation, from 0.
         frame: the frame it was captured in.
-        frames: the same, as a tuple.
         sender: which end sent it.
         time: when it was captured: nanoseconds since the epoch.
         bits: all its flags, as bits of `harness.tcp.flags`.
@@ -58,7 +57,7 @@ class Segment:
     """
 
     __slots__ = (
-        "_conversation", "_place", "_seq_shown", "ack", "bits", "control", "end", "frame", "frames",
+        "_conversation", "_place", "_seq_shown", "ack", "bits", "control", "end", "frame",
         "has_ack", "has_fin", "has_rst", "has_syn", "len", "offset", "row", "sender", "time", "window",
     )  # fmt: skip
 
@@ -75,7 +74,6 @@ class Segment:
         self._conversation = conversation
         self.row = row
         self.frame = frame
-        self.frames = (frame,)
         self.sender: End = sender
         self.time = time
         self.bits = bits
@@ -89,10 +87,10 @@ class Segment:
         self._seq_shown = seq_shown
         self.ack = Seq(ack, (frame, sender, "ack"))
         self.len = Length(length, (frame, sender, "length"))
-        added = (length,) if length else ()
         if bits & (SYN | FIN):
-            added = (*added, 1)
-        self.end = Seq(seq + sum(added), place, added) if added else self._place
+            self.end = Seq(seq + length + 1, place, (length, 1) if length else (1,))
+        else:
+            self.end = Seq(seq + length, place, (length,)) if length else self._place
         self.offset = offset
         self.window = window
 
@@ -101,6 +99,11 @@ class Segment:
 
     def _position(self, name: str) -> int:
         return self._conversation.positions(name)[self.row]
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        """The frame it was captured in, as a tuple."""
+        return (self.frame,)
 
     @property
     def flags(self) -> Flags:
@@ -165,6 +168,13 @@ class Segment:
         )
 
     @property
+    def is_keep_alive(self) -> bool:
+        """Whether it only asks for an ACK: the last number sent again, with no byte or with any (RFC 9293 §3.8.4)."""
+        if self.offset != -1 or self.has_syn or self.has_fin or self.has_rst:
+            return False
+        return self.len <= 1
+
+    @property
     def in_place(self) -> bool:
         """Whether its numbers fit its sender's stream.
 
@@ -207,14 +217,14 @@ class Segment:
     @property
     def highest_sent_by_peer(self) -> Seq | None:
         """How far the other end had sent before it, None if nothing of that end was captured before."""
-        row = self._position("peer_sent_row")
-        return None if row == NONE else self._conversation.at(row).end
+        row = self._conversation.positions("peer_sent_row")[self.row]
+        return None if row == NONE else self._conversation.rows_in_order[row].end
 
     @property
     def acked_before(self) -> Seq | None:
         """The highest ack its sender had sent before it, if any."""
-        row = self._position("acked_row")
-        return None if row == NONE else self._conversation.at(row).ack
+        row = self._conversation.positions("acked_row")[self.row]
+        return None if row == NONE else self._conversation.rows_in_order[row].ack
 
     @property
     def options(self) -> Options:

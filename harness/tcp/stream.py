@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from harness.tcp.ends import End, other
 from harness.tcp.flags import FIN, RST
+from harness.tcp.reassembly import Piece, Reassembled, reassembled
 from harness.tcp.segment import NotShown, Segment
 from harness.tcp.values import Seq
 
@@ -28,7 +29,8 @@ class Stream:
         Raises:
             NotShown: there are none: the capture shows one direction only.
         """
-        return self._conversation.shown(*self._own)
+        _ = self._own
+        return self._conversation.sent(self.end)
 
     @property
     def _own(self) -> tuple[Segment, ...]:
@@ -38,7 +40,7 @@ class Stream:
         return found
 
     def _show(self, segment: Segment) -> Segment:
-        return self._conversation.shown(segment)[0]
+        return self._conversation.show(segment)
 
     @property
     def isn(self) -> Seq:
@@ -76,10 +78,11 @@ class Stream:
         Raises:
             NotShown: it sent none.
         """
-        for segment in self._own:
-            if segment.has_fin:
-                return self._show(segment)
-        raise NotShown(f"the capture shows no FIN of the {self.end}")
+        _ = self._own
+        fin = self._conversation.first_fin[self.end]
+        if fin is None:
+            raise NotShown(f"the capture shows no FIN of the {self.end}")
+        return self._show(fin)
 
     @property
     def fin_ack(self) -> Segment:
@@ -89,11 +92,54 @@ class Stream:
             NotShown: there is no FIN, or no ACK of it.
         """
         fin = self.fin
-        acks, fin_end = self._conversation.positions("ack"), fin.relative[1]
-        for segment in self._conversation.sent_by[other(self.end)]:
-            if segment.has_ack and not segment.has_rst and acks[segment.row] >= fin_end:
-                return self._show(segment)
-        raise NotShown(f"the capture shows no ACK of the {self.end}'s FIN (frame {fin.frame})")
+        answer = self._conversation.first_fin_ack[self.end]
+        if answer is None:
+            raise NotShown(f"the capture shows no ACK of the {self.end}'s FIN (frame {fin.frame})")
+        return self._show(answer)
+
+    @property
+    def pieces(self) -> tuple[tuple[Segment, int], ...]:
+        """Its data in capture order, and where each segment's first byte stands in the stream, from 0.
+
+        A keep-alive is none: the byte that it may hold is no data (RFC 9293 §3.8.4).
+        """
+        places = self._conversation.positions("position")
+        return tuple((s, places[s.row] + s.has_syn - 1) for s in self.data if not s.is_keep_alive)
+
+    def _reassembled(self) -> Reassembled:
+        return reassembled([Piece(begin, segment.payload) for segment, begin in self.pieces])
+
+    @property
+    def content(self) -> bytes:
+        """Its bytes from the first to the last, put together by nothing but their numbers.
+
+        Of what was sent several times what was captured first counts; see `contradictions`.
+
+        Raises:
+            NotShown: its SYN was not captured; bytes are missing; or the capture does not hold the payload.
+        """
+        _ = self.isn  # without it nobody knows which byte is the first
+        ends = [begin + int(segment.len) for segment, begin in self.pieces]
+        stop = max(ends + [segment.relative[1] - 2 for segment in self._own if segment.has_fin], default=0)
+        found = bytearray()
+        for begin, data in self._reassembled().runs:
+            if begin > len(found):
+                stop = begin
+                break
+            found += data[len(found) - begin :]
+        if len(found) < stop:
+            raise NotShown(f"the capture does not show bytes {len(found) + 1} to {stop} of the {self.end}")
+        return bytes(found)
+
+    @property
+    def contradictions(self) -> tuple[tuple[Segment, int], ...]:
+        """The segments whose bytes differ from those captured before under the same numbers: where in the stream first.
+
+        Raises:
+            NotShown: the capture does not hold the payload.
+        """
+        pieces = self.pieces
+        return tuple((pieces[place][0], position) for place, position in self._reassembled().contradictions)
 
     @property
     def bytes(self) -> int:

@@ -1,0 +1,1 @@
+"""The lab on sequence numbers: what seq counts, and what ack names."""
