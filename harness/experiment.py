@@ -17,7 +17,7 @@ from harness.inventory import Inventory
 from harness.kernel_states import HostStates
 from harness.observer import observing
 from harness.preflight import HostFacts, preflight
-from harness.runs import CAPTURE, RUN, RUN_SCHEMA, STATES, STATES_SCHEMA, RunFolder, dump_json
+from harness.runs import CAPTURE, RUN, RUN_SCHEMA, STATES, STATES_SCHEMA, RunFolder, dump_json, listing_file
 from harness.session import FourTuple, prepared, session
 from harness.tcpdump import Captured, capturing
 from harness.waiting import wait_for
@@ -64,6 +64,7 @@ class Experiment:
         timings: seconds by step.
         began: seconds since the epoch.
         assignment: whose run it is, if one was given.
+        listings: what tcpdump showed on a terminal, by name.
     """
 
     lab: str
@@ -79,6 +80,7 @@ class Experiment:
     timings: dict[str, float]
     began: float
     assignment: Assignment | None = None
+    listings: dict[str, str] = field(default_factory=dict)
 
     @property
     def nonce_is_on_the_wire(self) -> bool:
@@ -89,6 +91,8 @@ class Experiment:
         """Write the capture, run.json and states.json."""
         folder.write(CAPTURE, self.captured.pcap)
         folder.write("listing.txt", self.captured.listing)
+        for name, text in self.listings.items():
+            folder.write(listing_file(name), text)
         folder.write(
             STATES,
             dump_json(
@@ -108,6 +112,7 @@ class Experiment:
             "harness": {"python": platform.python_version(), "kernel": platform.release()},
             "four_tuple": asdict(self.four_tuple),
             **self.details,
+            **({"listings": list(self.listings)} if self.listings else {}),
             "commands": self.commands,
             "tcpdump_counters": self.captured.counters,
             "capture_sha256": self.captured.sha256,

@@ -5,7 +5,10 @@ They are kept apart from the capture: a second witness to the states inferred fr
 
 import re
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any
+
+SAMPLE_SECONDS = 0.05  # between two looks by ss(8)
 
 # Both tools' names → RFC 9293's.
 _NAMES = {
@@ -22,7 +25,10 @@ _TRACE_LINE = re.compile(
     r"\s(?P<clock>\d+\.\d+): inet_sock_set_state: .*sport=(?P<sport>\d+) dport=(?P<dport>\d+) "
     r"saddr=(?P<saddr>\S+) daddr=(?P<daddr>\S+) .*oldstate=TCP_(?P<old>\w+) newstate=TCP_(?P<new>\w+)"
 )
-_MARKER = re.compile(r"\s(?P<clock>\d+\.\d+): (?:tracing_mark_write|0): wall (?P<wall>\d+\.\d+)")
+_MARKER = re.compile(r"\s(?P<clock>\d+\.\d+): (?:tracing_mark_write|0): wall (?P<wall>\d+)\b")
+# Half a microsecond each for the marker's time and the transition's, as the kernel prints them, and for their sum, as
+# we write it; and a little for what a double cannot hold.
+_ROUNDING = 2e-6
 
 
 def rfc_name(name: str) -> str:
@@ -51,6 +57,19 @@ class SocketState:
 
 
 @dataclass(frozen=True, slots=True)
+class Clock:
+    """The trace's clock against the host's wall clock, on which a capture's times are too.
+
+    Attributes:
+        offset: seconds to add to a time of the trace.
+        within: seconds by which the sum may be wrong.
+    """
+
+    offset: float
+    within: float
+
+
+@dataclass(frozen=True, slots=True)
 class HostStates:
     """What one host's kernel said.
 
@@ -58,11 +77,13 @@ class HostStates:
         samples: by ss(8), in order of time; None where there is no ss.
         trace: every transition's new state; None where the kernel's trace may not be read.
         final: all the lab's sockets after the close was over, by one more ss(8); None where there is no ss.
+        clock: how the times of the trace were found; None where there is no trace, or its clock was not measured.
     """
 
     samples: tuple[SocketState, ...] | None
     trace: tuple[SocketState, ...] | None
     final: tuple[SocketState, ...] | None
+    clock: Clock | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in states.json."""
@@ -76,7 +97,8 @@ class HostStates:
             rows = document.get(name)
             return None if rows is None else tuple(SocketState(**row) for row in rows)
 
-        return cls(read("samples"), read("trace"), read("final"))
+        clock = document.get("clock")
+        return cls(read("samples"), read("trace"), read("final"), None if clock is None else Clock(**clock))
 
 
 def parse_samples(text: str) -> tuple[SocketState, ...]:
@@ -92,10 +114,30 @@ def parse_samples(text: str) -> tuple[SocketState, ...]:
     return tuple(found)
 
 
+def parse_clock(text: str) -> Clock | None:
+    """The offset of the trace's clock, as its markers tell it; None if fewer than two are there.
+
+    Each marker tells the wall clock as it was just before. So at a marker's time the wall clock was not less than what
+    it tells, and not more than what the next one tells. The closest such bounds at the run's begin and at its end are
+    taken, and the offset is in the middle of both: should the clocks have drifted apart, that is in `within`.
+    """
+    marks = sorted((round(float(row["clock"]) * 1e6) * 1000, int(row["wall"])) for row in _MARKER.finditer(text))
+    # Where a later marker tells an earlier time, the wall clock was set back meanwhile.
+    bounds = [(clock, before, after) for (clock, before), (_, after) in pairwise(marks) if before <= after]
+    if not bounds:
+        return None
+    middle = (marks[0][0] + marks[-1][0]) / 2
+    halves = [[one for one in bounds if (one[0] < middle) is early] for early in (True, False)]
+    closest = [min(half, key=lambda one: one[2] - one[1]) for half in halves if half]
+    low = min(before - clock for clock, before, _ in closest)
+    high = max(after - clock for clock, _, after in closest)
+    return Clock((low + high) / 2e9, (high - low) / 2e9 + _ROUNDING)
+
+
 def parse_trace(text: str, address: str) -> tuple[SocketState, ...]:
     """The kernel's trace, as far as it is about sockets of *address* (two hosts may share one kernel)."""
-    marker = _MARKER.search(text)
-    offset = float(marker["wall"]) - float(marker["clock"]) if marker else 0.0
+    clock = parse_clock(text)
+    offset = clock.offset if clock else 0.0
     rows: list[SocketState] = []
     nameless: dict[str, list[SocketState]] = {}  # remote → SYN-SENT seen before the kernel chose the local port
     for row in _TRACE_LINE.finditer(text):
@@ -125,4 +167,5 @@ def parse_watch(text: str, address: str) -> HostStates:
         samples=parse_samples(before) if has_ss else None,
         trace=parse_trace(trace, address) if separator else None,
         final=parse_samples(final) if has_ss else None,
+        clock=parse_clock(trace),
     )

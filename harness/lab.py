@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from harness.grading.nonces import Assignment
     from harness.grading.results import Results
     from harness.inventory import Inventory
+    from harness.reports.ladder import StyledLine
 
 
+FILE_WIDTH = 100  # columns of what is written into files
 HANDSHAKE = "handshake"  # the lab whose experiment is an ssh session
 
 
@@ -52,12 +54,17 @@ def _not_judged(lab: str, provider: str | None, cause: str) -> "Results":
     return Results(lab, provider, None, (), cause)
 
 
-def _write_results(folder: RunFolder, results: "Results") -> None:
+def _write_results(folder: RunFolder, results: "Results", evidence: "Evidence") -> None:
     from harness.grading.results import results_json
     from harness.reports.junit import junit
+    from harness.reports.timeline import timeline
 
     folder.write("results.json", results_json(results))
     folder.write("junit.xml", junit(results))
+    if evidence.run:
+        folder.write("timeline.txt", "".join(f"{line}\n" for line in timeline(evidence.conversations, evidence.run)))
+        if lines := list(_own_report(results.lab, evidence, FILE_WIDTH)):
+            folder.write("report.txt", "".join(f"{line.rstrip()}\n" for line, _ in lines))
 
 
 @contextmanager
@@ -85,7 +92,17 @@ def _show(results: "Results", evidence: "Evidence", *, as_json: bool, absolute: 
         scenes = evidence.run.document.get("connections") if evidence.run else None
         if scenes:
             print_styled(scene_lines(scenes, evidence.conversations, width=width(), absolute=absolute))
+        print_styled(_own_report(results.lab, evidence, width()))
         print_styled(report(results, None if scenes else evidence.conversation, width=width(), absolute=absolute))
+
+
+def _own_report(lab: str, evidence: "Evidence", columns: int) -> "Iterator[StyledLine]":
+    """What a lab itself has to show of a live run."""
+    from harness.grading.judging import rubric_folder
+    from harness.scenes import own
+
+    if evidence.run and (report := own(rubric_folder(lab), "report")):
+        yield from report(evidence.conversation, evidence.run, width=columns)
 
 
 def run_lab(  # noqa: PLR0913 - one for each switch of the task
@@ -115,14 +132,11 @@ def run_lab(  # noqa: PLR0913 - one for each switch of the task
             chosen = provider or loaded.provider
             if close is not None and close not in CLOSES:
                 raise HarnessError(f"--close {close}: known are {', '.join(CLOSES)}")
-            experiment_of_lab = _experiment(lab, loaded, chosen, close, assigned, slow=slow)
+            _experiment(lab, loaded, chosen, close, assigned, slow=slow)  # is there one?
             with new_run_folder(out, ROOT / "runs", lab) as (folder, final), progress(quiet=as_json) as announce:
-                judge = _called_in(lab)
-                experiment = experiment_of_lab(announce)
-                announce("judge it")
-                experiment.write(folder)
-                results, evidence = _judged(judge, chosen, folder.path, experiment.captured.disagreement())
-                _write_results(folder, results)
+                experiment, results, evidence = run_into(
+                    folder, lab, loaded, chosen, announce, close=close, assignment=assigned, slow=slow
+                )
                 stop_if_asked()
         _show(results, evidence, as_json=as_json, absolute=absolute)
         if not as_json:
@@ -132,6 +146,32 @@ def run_lab(  # noqa: PLR0913 - one for each switch of the task
                 )
             say(f"run folder: {final[0]}")
     return results.exit_status
+
+
+def run_into(  # noqa: PLR0913 - what concerns the experiment
+    folder: RunFolder,
+    lab: str,
+    inventory: "Inventory",
+    provider: str,
+    announce: "Callable[[str], None]",
+    *,
+    close: str | None = None,
+    assignment: "Assignment | None" = None,
+    slow: bool = False,
+) -> "tuple[Experiment, Results, Evidence]":
+    """Run a lab's experiment, judge it, and write both into a run folder.
+
+    Raises:
+        HarnessError: the experiment could not be done.
+    """
+    experiment_of_lab = _experiment(lab, inventory, provider, close, assignment, slow=slow)
+    judge = _called_in(lab)
+    experiment = experiment_of_lab(announce)
+    announce("judge it")
+    experiment.write(folder)
+    results, evidence = _judged(judge, provider, folder.path, experiment.captured.disagreement())
+    _write_results(folder, results, evidence)
+    return experiment, results, evidence
 
 
 def _experiment(  # noqa: PLR0913 - the switches that concern it
@@ -153,13 +193,14 @@ def _experiment(  # noqa: PLR0913 - the switches that concern it
     if lab == HANDSHAKE:
         return lambda announce: run_experiment(inventory, provider, close, announce, assignment)
     from harness.grading.judging import rubric_folder
-    from harness.scenes import run_scenes, scenes_of
+    from harness.scenes import own, run_scenes, scenes_of
 
     if close is not None:
-        raise HarnessError(
-            f"--close is for the lab {HANDSHAKE}: the lab {lab} closes its connections as its scenes say"
-        )
-    scenes = scenes_of(rubric_folder(lab), slow=slow)
+        raise HarnessError(f"--close is for the lab {HANDSHAKE}: the lab {lab} closes its connections in its own way")
+    folder = rubric_folder(lab)
+    if experiment := own(folder, "run"):
+        return lambda announce: experiment(lab, inventory, provider, announce, assignment)
+    scenes = scenes_of(folder, slow=slow)
     return lambda announce: run_scenes(lab, scenes, inventory, provider, announce, assignment)
 
 

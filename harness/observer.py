@@ -2,31 +2,56 @@
 
 Sampled with ss(8), and traced where the kernel's own trace may be read: tracefs, event sock/inet_sock_set_state (Linux
 ≥ 4.16), in an instance of our own. The trace has every transition; samples see what lasted long enough.
+
+The trace runs on a clock of its own. What must be added to it is measured: markers in the trace tell the wall clock,
+some before the experiment and some after it (see `harness.kernel_states.parse_clock`).
 """
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from harness.hosts.host import Host, RemoteProcess, Testbed, together
-from harness.kernel_states import HostStates, parse_watch
+from harness.kernel_states import SAMPLE_SECONDS, HostStates, parse_watch
 
 # One process a host: traces and samples until its input ends, then looks once more and prints the trace.
 _WATCH = """
 PATH=$PATH:/usr/sbin:/sbin
-instance=/sys/kernel/tracing/instances/$1 here=$2 there=$3 low=$4 high=$5
-sampler=
-trap : TERM HUP INT PIPE # they end the reading below, and nothing else: what was made is taken away in any case
+instance=/sys/kernel/tracing/instances/$1 here=$2 there=$3 low=$4 high=$5 pause=$6
+sampler= marking=
+# They end the readings below, and nothing else: what was made is taken away in any case.
+trap '[ -z "$marking" ] || kill "$marking"' TERM HUP INT PIPE
+mark() { # now, and when the input ends; each marker tells the time just before it, the next one a time just after it
+    command -v python3 >/dev/null && exec python3 -I -S -c '
+import os, time
+now = getattr(time, "time_ns", lambda: int(time.time() * 1e9)) # it came with Python 3.7
+marker = os.open("trace_marker", os.O_WRONLY)
+for _ in range(2):
+    for _ in range(21):
+        os.write(marker, b"wall %d" % now())
+    while os.read(0, 99):
+        pass
+'
+    for _ in 1 2; do
+        for _ in 1 2 3 4 5 6 7 8 9; do echo "wall $(date +%s%N)"; done >trace_marker
+        while read -r _; do :; done
+    done
+} 2>/dev/null
 if mkdir "$instance" 2>/dev/null; then
     cd "$instance"
+    # As the wall clock it is the same on all CPUs, and NTP makes both faster or slower alike; "local" is neither.
+    { echo mono >trace_clock; } 2>/dev/null
     ours="(sport >= $low && sport <= $high) || (dport >= $low && dport <= $high)"
     echo "$ours" >events/sock/inet_sock_set_state/filter &&
-        echo 1 >events/sock/inet_sock_set_state/enable && echo "wall $(date +%s.%N)" >trace_marker ||
-        { cd / && rmdir "$instance"; }
+        echo 1 >events/sock/inet_sock_set_state/enable || { cd / && rmdir "$instance"; }
+fi
+if [ -d "$instance" ]; then
+    { mark <&3 & } 3<&0
+    marking=$!
 fi
 look() { echo "@ $(date +%s.%N)" && ss -H -t -a -n -o "src $here and dst $there"; }
 if command -v ss >/dev/null 2>&1; then
     # With a trap it ends between two looks: an ss that is left alone would write into what follows.
-    (trap 'exit 0' TERM; while look; do sleep 0.05 & wait $!; done) &
+    (trap 'exit 0' TERM; while look; do sleep "$pause" & wait $!; done) &
     sampler=$!
 fi
 echo "== ready"
@@ -37,7 +62,8 @@ if [ -n "$sampler" ]; then
     wait "$sampler" 2>/dev/null
     echo && echo "== final" && look
 fi
-if [ -d "$instance" ]; then
+if [ -n "$marking" ]; then
+    wait "$marking"
     echo "== trace" && cat trace
     cd / && rmdir "$instance"
 fi
@@ -77,7 +103,8 @@ def observing(testbed: Testbed, run_id: str, ports: tuple[int, int] | None = Non
 
         def watch(host: Host, peer: Host) -> RemoteProcess:
             name = f"tcp-lab-{run_id}-{host.role}"
-            script = ("sh", "-c", _WATCH, "sh", name, host.entry.address, peer.entry.address, low, high)
+            addresses = (host.entry.address, peer.entry.address)
+            script = ("sh", "-c", _WATCH, "sh", name, *addresses, low, high, str(SAMPLE_SECONDS))
             process = stack.enter_context(host.start(*script))
             process.wait_for_output("it watched the sockets", "== ready")
             return process

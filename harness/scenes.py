@@ -1,12 +1,14 @@
 """The experiment of a lab that is made of scenes: connections to order between the two hosts, all in one capture."""
 
 import secrets
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from runpy import run_path
+from typing import Any
 
 from harness.errors import HarnessError
 from harness.experiment import Announce, Experiment, Timings
@@ -23,17 +25,19 @@ from harness.traffic.playing import SECONDS, play_all, programs
 from harness.traffic.shapes import RESPONDERS, Connection, Scene, Side
 from harness.waiting import wait_for
 
-_LOWEST_PORT, _HUNDREDS = 10000, 90  # below what the kernel hands out by itself
+_LOWEST_PORT, _HUNDREDS = 11000, 80  # below what the kernel hands out by itself
 _SECONDS = 10.0
 _SLOW_SECONDS = 120.0  # a deadline: TIME-WAIT's 60 s are the longest wait of any scene
 
 
-def own_experiment(folder: Path) -> Callable[..., Experiment] | None:
-    """The function `run` of a lab's lab.py, if its experiment is not made of scenes.
+def own(folder: Path, name: str) -> Callable[..., Any] | None:
+    """A function of a lab's lab.py, if it has one of that name.
 
-    It is called with the lab's name, the inventory, the provider, what announces steps, and the assignment or None.
+    `run` is its experiment, if that is not made of scenes: called with the lab's name, the inventory, the provider,
+    what announces steps, and the assignment or None, it returns an `Experiment`. `report` is what else is to be shown
+    of a run: called with the lab's conversation, the run's record and the width, it yields styled lines.
     """
-    found = run_path(str(folder / "lab.py")).get("run") if (folder / "lab.py").exists() else None
+    found = run_path(str(folder / "lab.py")).get(name) if (folder / "lab.py").exists() else None
     return found if callable(found) else None
 
 
@@ -75,8 +79,7 @@ def run_scenes(  # noqa: PLR0913
         with timings.step("check both hosts"):
             facts = preflight(testbed)
         hosts: dict[Side, Host] = {"i": testbed.server, "r": testbed.client}
-        # Another run on this machine has the same addresses, and its sockets stand in the same kernel's trace.
-        first = _LOWEST_PORT + 100 * secrets.randbelow(_HUNDREDS)
+        first = stack.enter_context(ports_of_our_own())
         made = {scene.name: Connection(scene.shape, first + n) for n, scene in enumerate(scenes)}
         network = Network.of(hosts, made.values())
         with timings.step("set up the link"):
@@ -127,6 +130,30 @@ def run_scenes(  # noqa: PLR0913
         began=began,
         assignment=assignment,
     )
+
+
+@contextmanager
+def ports_of_our_own() -> Iterator[int]:
+    """The first of a hundred ports that no other run on this machine uses while the block runs.
+
+    Another run has the same addresses, and its sockets stand in the same kernel's trace. Who has a hundred holds an
+    abstract socket (unix(7)) of that name, which goes when its process does.
+
+    Raises:
+        HarnessError: all are taken.
+    """
+    hundreds = list(range(_HUNDREDS))
+    secrets.SystemRandom().shuffle(hundreds)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as held:
+        for hundred in hundreds:
+            first = _LOWEST_PORT + 100 * hundred
+            try:
+                held.bind(f"\0tcp-lab-ports-{first}")
+            except OSError:
+                continue
+            yield first
+            return
+    raise HarnessError(f"{_HUNDREDS} runs at once are too many for one machine; run it again when one has ended")
 
 
 def _not_ours(lab: str) -> HarnessError:

@@ -66,7 +66,7 @@ file=~/.ssh/authorized_keys
 kept=$(mktemp "$file.XXXXXX") && {{ grep -v " tcp-lab-$3\\$" "$file" >"$kept" || true; }} && cat "$kept" >"$file"
 rm -f "$kept"
 """
-_CONNECTION = re.compile(r"lab-connection:([0-9.]+) (\d+) ([0-9.]+) (\d+)")
+CONNECTION = re.compile(r"lab-connection:([0-9.]+) (\d+) ([0-9.]+) (\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +160,9 @@ def prepared(testbed: Testbed, run_id: str, close: str) -> Iterator[Prepared]:
         yield Prepared(made.strip())
 
 
-@contextmanager
-def session(testbed: Testbed, ready: Prepared, close: str) -> Iterator[Session]:
-    """Open ssh from the server host to the client host, as a user at the server's terminal would.
-
-    Raises:
-        HarnessError: ssh could not log in; says what it said.
-    """
-    server, client = testbed.hosts
-    options = {
+def ssh_options(ready: Prepared) -> dict[str, str]:
+    """What ssh is to be told (ssh_config(5)): this run's key and host key, and to ask nobody."""
+    return {
         "IdentityFile": ready.identity,
         "IdentitiesOnly": "yes",
         "UserKnownHostsFile": ready.known_hosts,
@@ -177,11 +171,21 @@ def session(testbed: Testbed, ready: Prepared, close: str) -> Iterator[Session]:
         "BatchMode": "yes",
         "ConnectTimeout": "10",
     }
+
+
+@contextmanager
+def session(testbed: Testbed, ready: Prepared, close: str) -> Iterator[Session]:
+    """Open ssh from the server host to the client host, as a user at the server's terminal would.
+
+    Raises:
+        HarnessError: ssh could not log in; says what it said.
+    """
+    server, client = testbed.hosts
     command = (
         "ssh",
         "-F",
         "none",
-        *(word for key, value in options.items() for word in ("-o", f"{key}={value}")),
+        *(word for key, value in ssh_options(ready).items() for word in ("-o", f"{key}={value}")),
         "-p",
         str(client.entry.port),
         f"{client.entry.user}@{client.entry.address}",
@@ -189,7 +193,7 @@ def session(testbed: Testbed, ready: Prepared, close: str) -> Iterator[Session]:
     with server.start(*command) as process:
         process.send('echo "lab-connection:$SSH_CONNECTION"; uname -sr; echo "lab"-done\n')
         said = process.wait_for_output("the session was open", "lab-done", seconds=20)
-        found = _CONNECTION.search(said)
+        found = CONNECTION.search(said)
         if not found:
             raise HarnessError(
                 f"client: the session's shell did not tell its $SSH_CONNECTION; it said: {one_line(said)}"

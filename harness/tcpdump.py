@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from harness.errors import HarnessError, one_line
 from harness.hosts.host import Completed, Host, RemoteProcess, together
+from harness.runs import lost_packets
 
 _COUNTERS = {
     "captured": re.compile(r"(\d+) packets? captured"),
@@ -34,16 +35,8 @@ class Captured:
     listing: str
 
     def disagreement(self) -> str | None:
-        """Why this capture is no evidence, if tcpdump's counters say so (tcpdump(1), at the end of DESCRIPTION)."""
-        lost = self.counters.get("dropped_by_kernel", 0) + self.counters.get("dropped_by_interface", 0)
-        if lost:
-            return f"tcpdump lost {lost} packets: the capture is no evidence"
-        captured, received = self.counters.get("captured"), self.counters.get("received_by_filter")
-        if captured is None or received is None:
-            return "tcpdump did not print its counters: the capture is no evidence"
-        if captured != received:
-            return f"tcpdump captured {captured} of {received} packets: the capture is no evidence"
-        return None
+        """Why this capture is no evidence, if tcpdump's counters say so."""
+        return lost_packets(self.counters)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,10 @@ from harness.captures.pcapng import is_pcapng
 from harness.errors import one_line
 from harness.intake.archives import kind_of
 from harness.intake.contents import Contents
-from harness.intake.kinds import CAPTURE
+from harness.intake.kinds import BESIDE, CAPTURE
 
 _LOOKED_AT = 1 << 16  # bytes of a text within which a line must be tcpdump's
 _ENDS = ("pcap", "cap", "dmp", "pcapng", "txt", "log")  # the better first
-_LISTING = "listing.txt"  # a run folder has it beside its capture
 _ANSWERS = re.compile(r"answers\.ya?ml")
 _SHOWN = 10
 
@@ -112,7 +111,7 @@ def _captures(files: dict[str, bytes], problems: list[str]) -> list[str]:
         return []
     others = {path for paths in named.values() for path in paths} | set(looking)
     _set_aside(
-        sorted((path for path in others if path not in taken and _name(path) != _LISTING), key=_rank),
+        sorted((path for path in others if path not in taken and _name(path) not in BESIDE), key=_rank),
         " and ".join(taken),
         problems,
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from harness.intake.bulk import Entry, begin_of
-from harness.intake.kinds import ARCHIVE, CAPTURE, DOCUMENT, PART, may_be_capture
+from harness.intake.kinds import ARCHIVE, BESIDE, CAPTURE, DOCUMENT, PART, may_be_capture
 from harness.intake.names import printable, student_name
 from harness.intake.submission import Submission, newest
 
@@ -68,7 +68,7 @@ def _submission(student: str, found: _Found) -> Submission:
         return _made(student, found.loose[0][1], found.loose)
     if not found.loose:
         return newest(several)
-    if any(CAPTURE.fullmatch(name) and name.casefold() != "listing.txt" for name, _ in found.loose):
+    if any(CAPTURE.fullmatch(name) and name.casefold() not in BESIDE for name, _ in found.loose):
         return newest([*several, _made(student, found.loose[0][1], found.loose)])
     last = newest(several)
     return replace(last, pieces=(*last.pieces, *(entry.piece(name) for name, entry in found.loose)))

@@ -73,15 +73,17 @@ def scene_lines(
         width: columns.
         absolute: see `ladder`.
     """
-    by_ends = {(one.initiator, one.responder): one for one in reversed(list(found))}
+    by_ends: dict[tuple[str, str], list[Conversation]] = {}
+    for one in found:
+        by_ends.setdefault((one.initiator, one.responder), []).append(one)
     for name, ends in scenes.items():
         yield f"── {name} ".ljust(width, "─"), "bold"
-        conversation = by_ends.get((ends["initiator"], ends["responder"]))
-        if conversation is None:
+        lives = by_ends.get((ends["initiator"], ends["responder"]), [])
+        if not lives:
             yield "not in the capture", "yellow"
-            continue
-        for line in ladder(conversation, width=width, absolute=absolute):
-            yield line.text, KIND_STYLES[line.kind]
-        closer = f", closed by {conversation.closer}" if conversation.closer else ""
-        yield f"open: {conversation.open} · close: {conversation.close}{closer}", "bold"
-        yield "", ""
+        for conversation in lives:  # one after another, where the same addresses and ports were used again
+            for line in ladder(conversation, width=width, absolute=absolute):
+                yield line.text, KIND_STYLES[line.kind]
+            closer = f", closed by {conversation.closer}" if conversation.closer else ""
+            yield f"open: {conversation.open} · close: {conversation.close}{closer}", "bold"
+            yield "", ""

@@ -44,7 +44,7 @@ sysctl -q -w net.ipv4.conf.$1.arp_ignore=8 net.ipv4.neigh.$1.mcast_solicit=100 \
 # Since Linux 6.5 the first waits for a SYN's answer do not grow; RFC 6298 §5.5 doubles them.
 sysctl -q -w net.ipv4.tcp_syn_linear_timeouts=0 2>/dev/null || true
 """
-# $1: the interface, $2: the peer, $3: its hardware address if it stood there before, $4: the link's route; then settings.
+# $1: the interface, $2: the peer, $3: its hardware address if it was known before, $4: the link's route; then settings.
 _UNDO = """
 PATH=$PATH:/usr/sbin:/sbin
 interface=$1 peer=$2 neighbour=$3 route=$4

@@ -98,7 +98,8 @@ def play_all(both: Programs, network: Network, connections: list[Connection], se
         HarnessError: a connection went another way than its script, or took more than so many seconds.
     """
     in_order = [one for one in connections if one.shape.released_first is None]
-    both.play(in_order, 0, seconds)
+    for part in range(max((one.shape.parts for one in in_order), default=0)):
+        both.play([one for one in in_order if part < one.shape.parts], part, seconds)
     if len(in_order) < len(connections):
         network.be_patient()
     for sides in BOTH_WAYS:

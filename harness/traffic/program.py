@@ -18,9 +18,10 @@ end, and no data before it), arrived BYTES (and left unread), acked (all that wa
 forge-syn OFFSET (send one that this end knows nothing of, so far behind what it has sent), own (hand the socket to a
 process of its own), kill (that process, by SIGKILL), aged MILLISECONDS (in the state that it is in), occupied (bind
 another socket without SO_REUSEADDR, which the kernel refuses as long as this end has the port), keep (a copy of each
-segment that this end sends from now on), again KIND (send the first "syn" or "data" that was kept once more, as it
-was), detour (what this end sends goes by a way on which it waits), arrive (and now comes to its end), and "=" STATE:
-wait until the kernel shows this end in that state ("gone": shows it no more).
+segment that this end sends from now on), kept KIND (wait until there is one of a "syn", "data" or "rst"), again KIND
+(send the first that was kept once more, as it was), detour (what this end sends goes by a way on which it waits),
+arrive (and now comes to its end), and "=" STATE: wait until the kernel shows this end in that state ("gone": shows it
+no more).
 """
 
 import errno
@@ -280,8 +281,15 @@ class End:
                 continue
             if segment[13] & SYN:
                 self.kept.setdefault("syn", segment)
+            elif segment[13] & RST:
+                self.kept.setdefault("rst", segment)
             elif len(segment) > (segment[12] >> 4) * 4:
                 self.kept.setdefault("data", segment)
+
+    def do_kept(self, kind: str) -> Iterator[None]:
+        while kind not in self.kept:
+            self._drain_tap()
+            yield
 
     def do_again(self, kind: str) -> Iterator[None]:
         self._drain_tap()

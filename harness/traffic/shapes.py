@@ -51,8 +51,9 @@ class Shape:
     Attributes:
         name: of the shape.
         script: what either end does, in order: "i: VERB ARGUMENT, VERB ARGUMENT; r: …"; the verbs stand in
-            `harness.traffic.program`. Where *released_first* is set it has four parts, divided by "|": before the
-            network is held, while it is, when what one side has sent has arrived, and when all has.
+            `harness.traffic.program`. It may have parts, divided by "|": each begins when all connections are done
+            with theirs before it. Where *released_first* is set there are four: before the network is held, while it
+            is, when what one side has sent has arrived, and when all has.
         initiator: the states that the kernel must have gone through for the shape to have occurred, abbreviated;
             several lives of one 4-tuple are divided by "/", alternatives by "or".
         responder: likewise.
@@ -70,6 +71,11 @@ class Shape:
     times: int = 4
     released_first: Side | None = None
     close: str | None = None
+
+    @property
+    def parts(self) -> int:
+        """How many parts its script has."""
+        return self.script.count("|") + 1
 
     def part(self, number: int) -> list[tuple[Side, list[list[Any]]]]:
         """The steps of one part: who, and what, as `harness.traffic.program` is told."""

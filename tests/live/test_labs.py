@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -14,13 +15,14 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from harness.grading.judging import labs
-from harness.scenes import scenes_of
+from harness.intake.kinds import BESIDE
+from harness.scenes import own, scenes_of
 from tests.live.conftest import Lab
 from tests.live.watching import Finished, Invocation, Seen, Watch, trace_instances
 from tests.pcaps import decode
 
-LABS = sorted(name for name, folder in labs().items() if (folder / "lab.py").is_file())
-FILES = {"capture.pcap", "listing.txt", "run.json", "states.json", "results.json", "junit.xml"}
+LABS = sorted(name for name, folder in labs().items() if (folder / "lab.py").is_file() and not own(folder, "run"))
+FILES = {"capture.pcap", "listing.txt", "run.json", "states.json", "results.json", "junit.xml", "timeline.txt"}
 LAB = "lost-syn"  # one whose scenes take a second or two
 
 Run = Callable[..., Finished]
@@ -73,7 +75,8 @@ def test_all_points(kept: Kept) -> None:
 
 
 def test_run_folder_is_whole(kept: Kept) -> None:
-    """All files are there, and none that begins or ends as work in hand."""
+    """All files are there, none begins or ends as work in hand, and no text is taken for a submission's capture."""
+    assert {name for name in FILES if name.endswith(".txt")} <= BESIDE
     assert {path.name for path in kept.folder.iterdir()} == FILES
     assert {path.name for path in kept.folder.parent.iterdir()} == {kept.folder.name}
 
@@ -105,6 +108,17 @@ def test_kernel_saw_every_connection(kept: Kept) -> None:
     if trace_instances() is not None:
         began = {row["local"] for row in states["hosts"]["server"]["trace"] if row["state"] == "SYN-SENT"}
         assert {ends["initiator"] for ends in kept.document("run.json")["connections"].values()} <= began
+
+
+def test_timeline_has_every_scene(kept: Kept) -> None:
+    """timeline.txt has a block for each scene, and all frames of the capture on one clock with the kernel's states."""
+    text = (kept.folder / "timeline.txt").read_text(encoding="utf-8")
+    run = kept.document("run.json")
+    assert re.findall(r"(?m)^── (\S+) ", text) == list(run.get("connections", {run["lab"]: None}))
+    frames = decode((kept.folder / "capture.pcap").read_bytes())
+    assert sorted(map(int, re.findall(r"(?m)^ +\d+\.\d{3} +(\d+) [─◀]", text))) == [*range(1, len(frames) + 1)]
+    if trace_instances() is not None:
+        assert text.count("the kernel's trace, its clock matched within ") == 2 * len(run.get("connections", [1]))
 
 
 def test_junit_has_the_same_verdict(kept: Kept) -> None:

@@ -10,7 +10,7 @@ from harness.hosts.host import Host
 from harness.inventory import load_inventory
 from harness.traffic.network import Network
 from harness.traffic.shapes import BOTH_WAYS, Connection, Loss, Shape, Side
-from tests.live.conftest import ROOT
+from tests.live.watching import ROOT
 
 LOOK = """
 PATH=$PATH:/usr/sbin:/sbin

@@ -23,7 +23,7 @@ from tests.pcaps import Frame, decode
 
 pytestmark = pytest.mark.usefixtures("namespaces")
 
-FILES = {"capture.pcap", "listing.txt", "run.json", "states.json", "results.json", "junit.xml"}
+FILES = {"capture.pcap", "listing.txt", "run.json", "states.json", "results.json", "junit.xml", "timeline.txt"}
 FIN, SYN, ACK = 1, 2, 16
 DELAYED_ACK_NS = 40_000_000  # Linux: TCP_DELACK_MIN
 NOBODY = 65534
@@ -179,6 +179,43 @@ def test_kernel_saw_the_states(as_json: Kept) -> None:
         assert said["samples"]
         if trace_instances() is not None:
             assert "ESTABLISHED" in {row["state"] for row in said["trace"]}
+
+
+def test_kernel_and_wire_are_on_one_clock(as_json: Kept) -> None:
+    """What sends a segment lies before it, and what a segment brings about after it, as exactly as states.json says."""
+    if trace_instances() is None:
+        pytest.skip("the kernel's trace (tracefs) may not be read here; only root may")
+    frames, hosts = as_json.frames, as_json.document("states.json")["hosts"]
+    run = as_json.document("run.json")["four_tuple"]
+    initiators = [frame for frame in frames if run["initiator"].endswith(f":{frame.sport}")]
+    responders = [frame for frame in frames if frame not in initiators]
+    sent = {"server": initiators, "client": responders}
+    for role, peer in (("server", "client"), ("client", "server")):
+        clock = hosts[role]["clock"]
+        assert 0 < clock["within"] < 0.005  # microseconds with python3; some milliseconds with date on a busy machine
+        within = clock["within"] * 1e9 + 1000  # which a capture in microseconds leaves out
+        # Another run on this machine has the same addresses, and its sockets stand in the same kernel's trace.
+        ours = [row for row in hosts[role]["trace"] if {row["local"], row["remote"]} == set(run.values())]
+        began = {row["state"]: row["time"] * 1e9 for row in reversed(ours)}
+        fin, fin_of_peer = (next(f.time for f in sent[side] if f.flags & FIN) for side in (role, peer))
+        closing = next(began[state] for state in ("FIN-WAIT-1", "LAST-ACK") if state in began)
+        assert closing <= fin + within
+        if "CLOSE-WAIT" in began:
+            assert began["CLOSE-WAIT"] >= fin_of_peer - within
+        if role == "server":
+            assert began["SYN-SENT"] <= initiators[0].time + within
+            assert responders[0].time - within <= began["ESTABLISHED"] <= initiators[1].time + within
+        else:
+            assert initiators[1].time - within <= began["SYN-RECEIVED"] <= began["ESTABLISHED"]
+
+
+def test_timeline_has_both(as_json: Kept) -> None:
+    """timeline.txt has every frame, and both ends' states."""
+    text = (as_json.folder / "timeline.txt").read_text(encoding="utf-8")
+    assert len(re.findall(r"(?m)^ +\d+\.\d{3} +\d+ [─◀]", text)) == len(as_json.frames)
+    assert len(re.findall(r"(?m)^ +-?\d+\.\d{3}.* ≈?ESTABLISHED$", text)) == 2
+    for end, address in as_json.document("run.json")["four_tuple"].items():
+        assert f"{end} {address}: " in text
 
 
 def test_junit_has_the_same_verdict(as_json: Kept) -> None:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.intake.contents import Contents
+from harness.intake.kinds import BESIDE
 from harness.intake.parts import Part, Parts, parts_of
 from tests.unit.intake_files import CAPTURE, LISTING, PCAPNG, tar_of, zip_of
 
@@ -80,10 +81,10 @@ def test_notes_named_capture_are_no_capture_beside_one() -> None:
 
 
 def test_a_run_folder() -> None:
-    """Its listing is no second capture."""
+    """Its listings and what else it has as text are no second capture."""
     files = {
         "capture.pcap": CAPTURE,
-        "listing.txt": LISTING,
+        **dict.fromkeys(BESIDE, LISTING),
         "run.json": b"r",
         "states.json": b"s",
         "results.json": b"{}",

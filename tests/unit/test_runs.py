@@ -2,13 +2,14 @@
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.errors import HarnessError
-from harness.kernel_states import HostStates, SocketState
+from harness.kernel_states import Clock, HostStates, SocketState
 from harness.runs import RunRecord, new_run_folder, read_run
 from harness.tcp.segment import NotShown
 
@@ -171,3 +172,25 @@ def test_another_connection_of_the_same_run() -> None:
     run = record(server=HostStates(samples=None, trace=(seen("SYN-SENT"), other), final=None))
     assert run.of("10.0.0.1:6000", "10.0.0.2:7000").traced_states("initiator") == ["ESTABLISHED"]
     assert run.traced_states("initiator") == ["SYN-SENT"]
+
+
+def test_states_with_their_times() -> None:
+    """When each began, by a trace whose clock was measured; else when ss(8) first saw it."""
+    at = (1.0, 2.0, 3.0)
+    sampled = tuple(replace(seen(state), time=time) for time, state in zip(at, ("LAST-ACK",) * 3, strict=True))
+    trace = tuple(replace(seen(state), time=time) for time, state in zip(at, ("SYN-SENT", "A", "A"), strict=True))
+    clock = Clock(5.0, 1e-6)
+    both = record(server=HostStates(sampled, trace, sampled[:1], clock))
+    assert both.timed_states("initiator") == ([*trace[:2]], clock)
+    for without in (HostStates(sampled, None, ()), HostStates(sampled, trace, ())):
+        assert record(server=without).timed_states("initiator") == ([sampled[0]], None)
+    with pytest.raises(NotShown, match="no ss on the initiator's host, and no trace"):
+        record(server=HostStates(None, trace, None)).timed_states("initiator")
+
+
+@pytest.mark.parametrize(("provider", "responders"), [("embedded", True), ("hosts", False), (None, False)])
+def test_whose_clock_is_the_captures(provider: str | None, responders: bool) -> None:
+    """The capture is taken on the server host; the embedded hosts are one machine."""
+    run = record()
+    run.document["provider"] = provider
+    assert (run.on_the_captures_clock("initiator"), run.on_the_captures_clock("responder")) == (True, responders)
