@@ -1,0 +1,1 @@
+"""The lab that repeats the article's experiment, and its claims."""
