@@ -6,6 +6,7 @@ The lab link is a veth pair. The harness talks to each sshd over a socket that t
 network namespace, on its loopback, so nothing of the harness is ever on the lab link.
 """
 
+import grp
 import ipaddress
 import json
 import os
@@ -100,6 +101,18 @@ def _accounts(entry: HostEntry) -> tuple[str, str]:
     return "\n".join(passwd) + "\n", f"{entry.user}:*:::::::\n"
 
 
+def _groups() -> str:
+    """The host's groups: this machine's, but for tty.
+
+    sshd gives a terminal to the group of that name, if there is one, and an ordinary user may not give it away.
+    """
+    return "".join(
+        f"{group.gr_name}:x:{group.gr_gid}:{','.join(group.gr_mem)}\n"
+        for group in grp.getgrall()
+        if group.gr_name != "tty"
+    )
+
+
 def _sshd_config(entry: HostEntry, banner: str | None) -> str:
     """What sshd_config(5) says; VersionAddendum ends the line that stands in clear on the wire (RFC 4253 §4.2)."""
     config = SSHD_CONFIG.format(port=entry.port, files=f"/run/lab/{entry.role}")
@@ -120,6 +133,7 @@ def _host_plan(
         "files": {
             "passwd": passwd,
             "shadow": shadow,
+            "group": _groups(),
             "hosts": names,
             "host_key": host_key.private,
             "authorized_keys": user_key.public + " harness\n",

@@ -36,6 +36,7 @@ ip link set lo up
 ip route replace table local local 127.0.0.0/8 dev lo proto kernel scope host src 127.0.0.1 quickack 1
 ethtool -K "$interface" tso off gso off gro off tx off rx off >/dev/null
 mount --bind "$files/passwd" /etc/passwd
+mount --bind "$files/group" /etc/group
 [ ! -e /etc/shadow ] || mount --bind "$files/shadow" /etc/shadow
 mount --bind "$files/hosts" /etc/hosts
 mount -t tmpfs -o mode=0755 tmpfs "$home_root"

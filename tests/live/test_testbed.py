@@ -1,5 +1,6 @@
 """What the embedded testbed promises: two hosts of the inventory's making, apart from everything else."""
 
+import os
 import re
 import secrets
 import time
@@ -66,6 +67,16 @@ def test_names_are_known(testbed: Testbed) -> None:
     for host in testbed.hosts:
         for other in testbed.hosts:
             assert host.run("getent", "hosts", other.role).text.split()[0] == other.entry.address
+
+
+def test_terminals_belong_to_the_user(testbed: Testbed) -> None:
+    """A terminal can be had, and is its user's alone: an ordinary user may give nothing to the group tty."""
+    for host in testbed.hosts:
+        with host.start("sh", "-c", 'tty && stat -c "%u:%g %a" "$(tty)"', pty=True) as process:
+            said = process.wait().text.split()
+        assert said[0].startswith("/dev/pts/")
+        assert said[1:] == [f"{os.geteuid()}:{os.getegid()}", "600"]
+        assert host.run("getent", "group", "tty", check=False).status == 2  # getent(1): no such key
 
 
 def test_offloads_are_off(testbed: Testbed) -> None:
