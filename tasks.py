@@ -102,6 +102,30 @@ def run(  # noqa: PLR0913
     return _run_lab(lab, inventory, provider, close, out, assignment, S=S, json=json, slow=slow)
 
 
+@task(
+    help={
+        "inventory": RUN_HELP["inventory"],
+        "provider": RUN_HELP["provider"],
+        "out": "the folder for claims.json and a run folder a lab (default: runs/<UTC time>-reproduce-article)",
+        "only": "these claims: C10,C16",
+        "slow": "watch TIME-WAIT to its end, which takes a minute",
+    }
+)
+@command
+def reproduce_article(
+    _context: Context,
+    inventory: str = str(ROOT / "inventory.yaml"),
+    provider: str | None = None,
+    out: str | None = None,
+    only: str | None = None,
+    slow: bool = False,
+) -> int:
+    """Put the article to the test: run its labs, and say of each claim whether it holds, and by which frames."""
+    from harness.reproducing import reproduce_article as reproduce
+
+    return reproduce(inventory=Path(inventory), provider=provider, out=_path(out), only=only, slow=slow)
+
+
 @task
 @command
 def labs(_context: Context) -> int:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from harness.tcp.conversation import Conversation
 
 
+pytest_plugins = ("harness.claim_plugin",)
+
+
 class Verdict(NamedTuple):
     """The outcome of one check.
 
@@ -99,7 +102,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if evidence is None:
             raise pytest.UsageError("no capture to judge: pytest labs/handshake --capture FILE")
         config.stash[EVIDENCE] = evidence
-    left_out = [item for item in checks if not is_to_be_judged(item, config.stash[EVIDENCE])]
+    left_out = [item for item in checks if not is_to_be_judged(meaning_of(item), config.stash[EVIDENCE])]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
@@ -209,9 +212,8 @@ def meaning_of(item: pytest.Item) -> Meaning:
     return found
 
 
-def is_to_be_judged(item: pytest.Item, evidence: "Evidence") -> bool:
+def is_to_be_judged(meaning: Meaning, evidence: "Evidence") -> bool:
     """Whether the evidence is of the kind that a check asks for."""
-    meaning = meaning_of(item)
     return (evidence.run is not None or not meaning.live_only) and (
         evidence.answers is not None or not meaning.question
     )
@@ -235,7 +237,7 @@ def title_of(item: pytest.Item) -> str:
     return f"{doc} ({callspec.id})" if callspec else doc
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """A failed assertion's text, without pytest's own words."""
     text = str(error).strip()
     said = [line.strip() for line in text.splitlines() if line.strip()]
@@ -243,11 +245,11 @@ def _reason(error: BaseException) -> str:
     return one_line(" ".join(kept[:3]), 400)
 
 
-def classify(item: pytest.Item, error: BaseException | None, view: "Conversation | None") -> Verdict:
+def classify(meaning: Meaning, error: BaseException | None, view: "Conversation | None") -> Verdict:
     """The outcome of a check: what its function raised, and the frames that it looked at or failed on."""
     from harness.tcp.conversation import NotShown
 
-    failing = item.config.stash[_FAILING]
+    failing = meaning.failing
     failed = isinstance(error, AssertionError) or type(error) is pytest.fail.Exception  # of which xfail is a kind
     frames = tuple(sorted(failing)) if failed and failing else view.frames_looked_at if view else ()
     match error:
@@ -256,32 +258,35 @@ def classify(item: pytest.Item, error: BaseException | None, view: "Conversation
         case NotShown():
             outcome, message = "not-shown", f"not shown: {error}"
         case _ if failed:
-            outcome, message = "failed", _reason(error)
+            outcome, message = "failed", reason(error)
         case _:
             outcome, message = "not-judged", f"could not be judged: {type(error).__name__}: {one_line(str(error))}"
-    meaning = meaning_of(item)
     verdict = Verdict(outcome, meaning.points, meaning.title, frames, message)
     failing.clear()
     return verdict
 
 
-def judge_check(item: pytest.Function, evidence: "Evidence") -> Verdict:
+def judge_check(meaning: Meaning, evidence: "Evidence", view: "Conversation") -> Verdict:
     """Run one check's function on evidence, without pytest's machinery for an item.
 
     Must be called inside a running pytest item, which makes plain asserts explain themselves.
+
+    Args:
+        meaning: the check.
+        evidence: what it is judged on.
+        view: a view of the evidence's conversation, for one check after another: what was looked at is forgotten first.
     """
-    view = evidence.conversation.fresh_view()
-    meaning = meaning_of(item)
-    given = {"conversation": view, "run": evidence.run, **meaning.given}
+    given: dict[str, object] = {"conversation": view, "run": evidence.run, **meaning.given}
     if "conversations" in meaning.needs:
         given["conversations"] = tuple(one.fresh_view(view.looked_at) for one in evidence.conversations)
+    view.looked_at.clear()
     meaning.failing.clear()
     try:
         if meaning.question and evidence.answers is not None:
             given["answer"] = answer_to(meaning.id, evidence.answers)
         meaning.function(**{name: given[name] for name in meaning.needs})
     except _RAISED as raised:
-        return classify(item, raised, view)
+        return classify(meaning, raised, view)
     return Verdict("passed", meaning.points, meaning.title, view.frames_looked_at, "")
 
 
@@ -295,7 +300,7 @@ def pytest_runtest_makereport(
         return report
     error = call.excinfo.value if call.excinfo else None
     if call.when == "call" or error is not None:
-        verdict = classify(item, error, item.stash.get(_VIEW, None))
+        verdict = classify(meaning_of(item), error, item.stash.get(_VIEW, None))
         if verdict.outcome == "not-shown":
             report.longrepr = verdict.message
         setattr(report, _OUTCOME, verdict.outcome)

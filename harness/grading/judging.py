@@ -16,12 +16,8 @@ from harness import pytest_plugin
 from harness.errors import HarnessError
 from harness.evidence import Evidence
 from harness.grading.results import Check, Results, describe_connection
-from harness.pytest_plugin import (
-    id_of,
-    is_to_be_judged,
-    judge_check,
-    meaning_of,
-)
+from harness.pytest_plugin import Meaning, id_of, is_to_be_judged, judge_check, meaning_of
+from harness.tcp.conversation import Conversation
 
 LABS = Path(__file__).resolve().parents[2] / "labs"
 GIVEN = frozenset({"conversation", "conversations", "run", "answer"})
@@ -49,35 +45,28 @@ class Judge:
     """A rubric, collected; only valid while its pytest session runs."""
 
     def __init__(self, items: list[pytest.Function]) -> None:
-        self._items = items
+        self._asked = [meaning_of(item) for item in items]
 
     def __call__(self, evidence: Evidence) -> Checks:
         """Judge one piece of evidence: every check that asks for what it holds."""
-        return tuple(_check(item, evidence) for item in self._items if is_to_be_judged(item, evidence))
+        view = evidence.conversation.fresh_view()
+        return tuple(_check(one, evidence, view) for one in self._asked if is_to_be_judged(one, evidence))
 
     def not_judged(self, why: str) -> Checks:
         """All that a submission is judged by, if it could not be judged, and why."""
-        asked = [one for one in map(meaning_of, self._items) if not one.live_only]
+        asked = [one for one in self._asked if not one.live_only]
         return tuple(Check(one.id, one.title, one.points, None, "not-judged", (), why) for one in asked)
 
     @property
     def questions(self) -> tuple[Question, ...]:
         """What the rubric asks the student."""
-        asked = [one for one in map(meaning_of, self._items) if one.question]
-        return tuple(Question(one.id, one.title, one.points) for one in asked)
+        return tuple(Question(one.id, one.title, one.points) for one in self._asked if one.question)
 
 
-def _check(item: pytest.Function, evidence: Evidence) -> Check:
-    verdict = judge_check(item, evidence)
-    return Check(
-        id=meaning_of(item).id,
-        title=verdict.title,
-        points=verdict.points,
-        score={"passed": verdict.points, "not-judged": None}.get(verdict.outcome, 0),
-        outcome=verdict.outcome,
-        frames=verdict.frames,
-        message=verdict.message,
-    )
+def _check(meaning: Meaning, evidence: Evidence, view: Conversation) -> Check:
+    outcome, points, title, frames, message = judge_check(meaning, evidence, view)
+    score = points if outcome == "passed" else None if outcome == "not-judged" else 0
+    return Check(meaning.id, title, points, score, outcome, frames, message)
 
 
 class _JudgingItem(pytest.Item):
@@ -163,6 +152,19 @@ def digest_of_sources(lab: str) -> str:
     return digest.hexdigest()
 
 
+def quiet_arguments() -> list[str]:
+    """The command line of a pytest session within this process, which shows nothing and leaves nothing behind."""
+    unneeded = ("terminal", "cacheprovider", "capture", "logging", "warnings", "faulthandler", "tmpdir", "unittest")
+    return [
+        "--config-file=/dev/null",
+        "--disable-plugin-autoload",
+        f"--rootdir={LABS.parent}",
+        "--strict-markers",
+        "--import-mode=importlib",  # a teacher's test_x.py may have the name of another
+        *(f"-pno:{name}" for name in unneeded),
+    ]
+
+
 def with_judge(lab: str, work: Callable[[Judge], T], private: Path | None = None) -> T:
     """Call *work* with a judge, inside a pytest session, and return what it returns.
 
@@ -180,16 +182,7 @@ def with_judge(lab: str, work: Callable[[Judge], T], private: Path | None = None
             raise HarnessError(f"--private {private}: there is no test_*.py in it")
         folders.append(private.resolve())
     session = _Session(work)
-    unneeded = ("terminal", "cacheprovider", "capture", "logging", "warnings", "faulthandler", "tmpdir", "unittest")
-    arguments = [
-        *map(str, folders),
-        "--config-file=/dev/null",
-        "--disable-plugin-autoload",
-        f"--rootdir={LABS.parent}",
-        "--strict-markers",
-        "--import-mode=importlib",  # a teacher's test_x.py may have the name of another
-        *(f"-pno:{name}" for name in unneeded),
-    ]
+    arguments = [*map(str, folders), *quiet_arguments(), "--ignore-glob=*/test_claims.py"]  # which are no checks
     status = pytest.main(arguments, plugins=[pytest_plugin, session])
     if session.raised is not None:
         raise session.raised

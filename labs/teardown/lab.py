@@ -64,4 +64,14 @@ SCENES = (
             released_first="i",
         ),
     ),
+    Scene(
+        "fin-with-data",
+        "The initiator's last data and its FIN share a segment.",
+        Shape(
+            "fin-with-data",
+            OPEN + "r: quick; i: cork, send 100, close, = FIN-WAIT-2; r: read 100, eof, close, = gone; i: = TIME-WAIT",
+            "CL SS ES F1 F2 TW",
+            "LI SR ES CW LA CL",
+        ),
+    ),
 )
