@@ -10,6 +10,7 @@ Installed as a pytest plugin, so that `pytest labs/handshake --capture FILE` nee
   answer's name in answers.yaml.
 """
 
+import re
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,6 +53,7 @@ _FAILING = pytest.StashKey[set[int]]()
 _VIEW = pytest.StashKey["Conversation"]()
 # What pytest.fail() and its like raise: no Exception, so that no test catches it by accident.
 _RAISED = (Exception, pytest.fail.Exception, pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception)
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+\b")  # in memory, as in "<object at 0x7f…>"
 _OUTCOME = "lab_outcome"  # on a report: what pytest_report_teststatus names
 
 
@@ -238,8 +240,8 @@ def title_of(item: pytest.Item) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """A failed assertion's text, without pytest's own words."""
-    text = str(error).strip()
+    """A failed assertion's text, without pytest's own words, and the same at every run."""
+    text = _ADDRESS.sub("", str(error).strip())
     said = [line.strip() for line in text.splitlines() if line.strip()]
     kept = [line.removeprefix("assert ") for line in said if not line.startswith(("+  where", "+    where"))]
     return one_line(" ".join(kept[:3]), 400)

@@ -65,7 +65,7 @@ def read_many(files: Sequence[tuple[str, bytes]]) -> list[Capture | HarnessError
             else:
                 found[place] = read_capture(data, name)
         except HarnessError as error:
-            found[place] = error
+            found[place] = HarnessError(str(error))  # a new one: that one keeps this frame, and all that is in it
     if scanned:
         decoded = Decoder().decode_alike([frames for _, _, frames in scanned])
         for (place, scanner, frames), segments in zip(scanned, decoded, strict=True):

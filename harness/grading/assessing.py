@@ -196,7 +196,10 @@ def _assessed(work: _Work, judge: Judge, settings: Settings) -> Assessed:
         problems=tuple(dict.fromkeys(work.problems)),
         lateness=late,
     )
-    return _told(graded, tuple(fingerprint(one) for one in chosen))
+    fingerprints = tuple(fingerprint(one) for one in chosen)
+    for one in (one for found in work.found for one in found):
+        one.forget_segments()
+    return _told(graded, fingerprints)
 
 
 def _told(graded: Graded, fingerprints: tuple[Fingerprint, ...] = ()) -> Assessed:

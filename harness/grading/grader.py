@@ -206,9 +206,10 @@ def _write_student(out: Path, judged: Assessed) -> None:
     if judged.graded is None:
         return
     folder = out / "students" / judged.student
-    if folder.exists():
+    try:
+        folder.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
         _tidy(folder)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, content in judged.files.items():
         write_private(folder / name, content)
 

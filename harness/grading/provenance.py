@@ -54,6 +54,8 @@ def banner_nonces(conversation: Conversation) -> tuple[str, ...]:
                 break
             stream += payload[stop - begin :]
             stop = max(stop, begin + len(payload))
+            if b"\n" in payload and _identification(stream[: stream.rfind(b"\n")]):
+                break  # the line is whole: what follows cannot change it
     except NotShown:
         pass  # what came before counts
     return find_nonces(_identification(stream[:_MOST_BANNER]))

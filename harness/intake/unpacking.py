@@ -63,25 +63,32 @@ def is_packed(begin: bytes) -> bool:
     return begin.startswith((b"\x1f\x8b", *(magic for magic, _ in _MAKERS)))
 
 
+class _Bounded:
+    """What goes into a decompressor: streams that hold nothing cost time too."""
+
+    def __init__(self, read: Callable[[int], bytes], most: int) -> None:
+        self._read, self._left = read, most
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, at most *size*, and no more in all than the bound."""
+        piece = self._read(min(size, self._left))
+        self._left -= len(piece)
+        return piece
+
+
 class Unpacked:
     """The bytes of a file, decompressed if it is compressed."""
 
     def __init__(self, read: Callable[[int], bytes], begin: bytes, most: int) -> None:
         """Read by *read*, whose file begins with *begin* and stands at its beginning; at most *most* bytes come out."""
-        self._left, self._left_in = most, most
-        self._packed = read
+        self._left = most
         self._source = read
+        packed = _Bounded(read, most)  # the same bound
         if begin.startswith(b"\x1f\x8b"):
-            self._source = Gunzip(self._read_packed).read
+            self._source = Gunzip(packed.read).read
         for magic, make in _MAKERS:
             if begin.startswith(magic):
-                self._source = _Streams(self._read_packed, make).read
-
-    def _read_packed(self, size: int) -> bytes:
-        # Streams that hold nothing cost time too: what goes in has the same bound.
-        piece = self._packed(min(size, self._left_in))
-        self._left_in -= len(piece)
-        return piece
+                self._source = _Streams(packed.read, make).read
 
     def read(self, size: int) -> bytes:
         """Exactly *size* bytes, fewer only at the end.

@@ -1,7 +1,7 @@
 """The ladder: a connection as two lifelines with an arrow a segment, and both ends' states beside them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from harness.tcp.conversation import Conversation, Segment
 from harness.tcp.flags import letters
@@ -15,8 +15,7 @@ _TIMED_FROM = 72
 _ARROWS = {"initiator": ("─", "▶"), "responder": ("◀", "─")}
 
 
-@dataclass(frozen=True, slots=True)
-class LadderLine:
+class LadderLine(NamedTuple):
     """One line of a ladder.
 
     Attributes:
@@ -93,14 +92,15 @@ def ladder(
     yield LadderLine(between(conversation.initiator, conversation.responder), "head")
     yield LadderLine(between("initiator", "responder"), "head")
     began = conversation.rows_in_order[0].time
-    one_before = other_before = ""
+    one_before = other_before = None
     for segment, (one, other) in zip(conversation.rows_in_order, conversation.states_by_row, strict=True):
         # A state is written where it begins; a bar says that it goes on.
-        left_state, right_state = "│" if one == one_before else one.value, "│" if other == other_before else other.value
-        seconds = f"{(segment.time - began) / 1e9:>{_TIME}.6f} " if timed else ""
+        left_state = ("│" if one is one_before else one.value).ljust(_STATE)
+        right_state = ("│" if other is other_before else other.value).rjust(_STATE)
+        seconds = f"{(segment.time - began) / 1e9:.6f} ".rjust(_TIME + 1) if timed else ""
         arrow = _arrow(segment, middle, absolute=absolute)
-        line = f"{segment.frame:>{digits}} {seconds}{left_state:<{_STATE}} {arrow} {right_state:>{_STATE}}"
-        yield LadderLine(line, _kind(segment))
+        frame = str(segment.frame).rjust(digits)
+        yield LadderLine(f"{frame} {seconds}{left_state} {arrow} {right_state}", _kind(segment))
         one_before, other_before = one, other
         if notes and notes[segment.row]:
             yield LadderLine(f"{margin}{'':<{_STATE}} {', '.join(notes[segment.row]):^{middle}}".rstrip(), "note")

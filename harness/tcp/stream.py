@@ -22,6 +22,9 @@ class Stream:
         self._conversation = conversation
         self.end: End = end
 
+    def __repr__(self) -> str:
+        return f"<stream of the {self.end} of {self._conversation}>"
+
     @property
     def segments(self) -> tuple[Segment, ...]:
         """In capture order.

@@ -176,6 +176,8 @@ def test_c04_qualified(runs: Runs, evidence: Evidences) -> None:
         assert not beyond, f"frame {beyond[0].frame} acknowledges what was never sent"
         for sent, ack in pairs:
             assert ack.ack == sent.seq + (int(sent.len) + sent.has_syn + sent.has_fin)
+            if sent.len > 1:
+                assert ack.ack != sent.seq + 1
         evidence(run, [s for pair in pairs if not pair[0].len for s in pair], "a SYN or FIN, and its ACK: seq + 1")
         evidence(run, [s for pair in pairs if pair[0].len for s in pair], "data, and its ACK: seq + length")
 

@@ -42,6 +42,19 @@ def test_private_checks_come_on_top(evidence: Evidence, private: Path) -> None:
     assert "69" in checks[-1].message
 
 
+def test_messages_are_the_same_at_every_run(evidence: Evidence, private: Path) -> None:
+    """No address in memory stands in them; a conversation is named by its ends."""
+    (private / "test_ours.py").write_text(
+        HEAD + "def test_one(conversation):\n    assert conversation == (n for n in (1, 2))\n"
+        "def test_two(conversation):\n    assert conversation.responder_stream.isn == conversation.syn.ack\n"
+    )
+    (checks,) = judge_many("handshake", [evidence], private)
+    one, two = (check.message for check in checks[-2:])
+    ends = f"<conversation {evidence.conversation.initiator} → {evidence.conversation.responder}>"
+    assert one.startswith(f"{ends} == <generator object")
+    assert "0x" not in one + two
+
+
 @pytest.mark.parametrize(
     ("body", "told"),
     [

@@ -194,7 +194,7 @@ def test_an_error_in_a_rubric_is_no_mark(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_an_unknown_lab_is_named() -> None:
     """A lab that is not there is one line with those that are."""
-    with pytest.raises(HarnessError, match="no lab 'nothing'; there are: handshake"):
+    with pytest.raises(HarnessError, match="no lab 'nothing'; there are: article, "):
         rubric_folder("nothing")
 
 

@@ -91,7 +91,7 @@ def test_assign_gives_each_student_a_file(run: Run, tmp_path: Path, capsys: pyte
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
-        ({"lab": "nothing"}, "no lab 'nothing'; there are: handshake"),
+        ({"lab": "nothing"}, "no lab 'nothing'; there are: article, "),
         ({"roster": Path("empty.csv")}, "empty.csv:1: no header"),
         ({"secret_file": Path("nothing")}, "nothing: cannot read the secret"),
         ({"secret_file": Path("roster.csv")}, "chmod 600 roster.csv"),
@@ -373,7 +373,7 @@ def write(name: str, text: str) -> Callable[[Path], object]:
     ("spoil", "why"),
     [
         (lambda f: changed_run(f, assignment={"student": "bob"}), "made with the assignment of bob, not of ada"),
-        (lambda f: changed_run(f, lab="nothing"), "no lab 'nothing'; there are: handshake"),
+        (lambda f: changed_run(f, lab="nothing"), "no lab 'nothing'; there are: article, "),
         (lambda f: changed_run(f, lab="../x"), "does not say of which lab"),
         (lambda f: changed_run(f, capture_sha256="0"), "capture.pcap: not the capture that run.json tells of"),
         (write("capture.pcap", "x"), "capture.pcap: not the capture that run.json tells of"),
