@@ -15,7 +15,7 @@ OUTPUT_HELP = {
 }
 RUN_HELP = {
     "inventory": "the inventory file (default: inventory.yaml beside tasks.py)",
-    "provider": "who brings up the two hosts: embedded, hosts (default: the inventory's)",
+    "provider": "who brings up the two hosts: embedded, vm, hosts (default: the inventory's)",
     "close": "how the session is closed: three, four (segments) or as-is",
     "out": "the run folder (default: runs/<UTC time>-handshake)",
     "assignment": "your assignment.yaml: its nonce goes into run.json, and into the responder's SSH banner if it can",
@@ -334,6 +334,15 @@ def doctor(_context: Context) -> int:
     from harness.doctor import report
 
     return report()
+
+
+@task
+@command
+def vm_build(_context: Context) -> int:
+    """Build the image that the virtual machines boot: about a minute, once, with a network."""
+    from harness.building import vm_build as build
+
+    return build()
 
 
 @task(

@@ -3,11 +3,12 @@
 import platform
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from harness.announcing import Announce
 from harness.errors import HarnessError
 from harness.grading.nonces import Assignment
 from harness.hosts.host import Testbed, together
@@ -23,8 +24,6 @@ from harness.tcpdump import Captured, capturing
 from harness.waiting import wait_for
 
 CLOSE_SECONDS = 5.0
-
-Announce = Callable[[str], None]
 
 
 @dataclass(slots=True)
@@ -157,9 +156,10 @@ def run_experiment(
     """
     timings = Timings(announce)
     run_id, began = secrets.token_hex(4), time.time()
+    banner = assignment.nonce if assignment else None
     with ExitStack() as stack:
         with timings.step("bring up the two hosts"):
-            testbed = stack.enter_context(testbed_for(inventory, provider, assignment.nonce if assignment else None))
+            testbed = stack.enter_context(testbed_for(inventory, provider, banner, announce))
         close = close or ("four" if testbed.owned else "as-is")
         with timings.step("check both hosts"):
             facts = preflight(testbed)

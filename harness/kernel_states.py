@@ -139,6 +139,7 @@ def parse_trace(text: str, address: str) -> tuple[SocketState, ...]:
     clock = parse_clock(text)
     offset = clock.offset if clock else 0.0
     rows: list[SocketState] = []
+    last: dict[tuple[str, str], str] = {}
     nameless: dict[str, list[SocketState]] = {}  # remote → SYN-SENT seen before the kernel chose the local port
     for row in _TRACE_LINE.finditer(text):
         if row["saddr"] != address:
@@ -154,6 +155,11 @@ def parse_trace(text: str, address: str) -> tuple[SocketState, ...]:
             continue
         if row["old"] == "SYN_SENT" and (waiting := nameless.get(seen.remote)):
             rows.append(replace(waiting.pop(0), local=seen.local))
+        ends = seen.local, seen.remote
+        if row["old"] == "SYN_RECV" and last.get(ends) != "SYN-RECEIVED":
+            # Older kernels (6.1) tell only how it ends, not how the listener's child came into it.
+            rows.append(replace(seen, state="SYN-RECEIVED"))
+        last[ends] = seen.state
         rows.append(seen)
     return tuple(rows)
 

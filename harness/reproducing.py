@@ -47,12 +47,13 @@ def reproduce_article(*, inventory: Path, provider: str | None, out: Path | None
         HarnessError: nothing could be decided: the inventory, the provider, the place or the cases are no good.
     """
     with between_steps():
+        from harness.announcing import quietly
         from harness.hosts.testbeds import testbed_for
         from harness.inventory import load_inventory
 
         claims = _asked_for(only)
         loaded = load_inventory(inventory)
-        testbed_for(loaded, provider or loaded.provider, None)  # is there one? Nothing is brought up
+        testbed_for(loaded, provider or loaded.provider, None, quietly)  # is there one? Nothing is brought up
         labs = dict.fromkeys(lab for claim in claims for lab in claim.labs)
         with new_run_folder(out, ROOT / "runs", "reproduce-article") as (folder, final):
             for number, lab in enumerate(labs, 1):

@@ -10,8 +10,9 @@ from pathlib import Path
 from runpy import run_path
 from typing import Any
 
+from harness.announcing import Announce
 from harness.errors import HarnessError
-from harness.experiment import Announce, Experiment, Timings
+from harness.experiment import Experiment, Timings
 from harness.grading.nonces import Assignment
 from harness.hosts.host import Host, together, undone_by
 from harness.hosts.testbeds import FOREIGN, testbed_for
@@ -27,6 +28,7 @@ from harness.waiting import wait_for
 
 _LOWEST_PORT, _HUNDREDS = 11000, 80  # below what the kernel hands out by itself
 _SECONDS = 10.0
+_PATIENCE = "15s"  # each step of releasing packets takes a login shell, on a machine without KVM half a second
 _SLOW_SECONDS = 120.0  # a deadline: TIME-WAIT's 60 s are the longest wait of any scene
 
 
@@ -73,7 +75,7 @@ def run_scenes(  # noqa: PLR0913
         if provider in FOREIGN:
             raise _not_ours(lab)
         with timings.step("bring up the two hosts"):
-            testbed = stack.enter_context(testbed_for(inventory, provider, None))
+            testbed = stack.enter_context(testbed_for(inventory, provider, None, announce))
         if not testbed.owned:
             raise _not_ours(lab)
         with timings.step("check both hosts"):
@@ -81,7 +83,7 @@ def run_scenes(  # noqa: PLR0913
         hosts: dict[Side, Host] = {"i": testbed.server, "r": testbed.client}
         first = stack.enter_context(ports_of_our_own())
         made = {scene.name: Connection(scene.shape, first + n) for n, scene in enumerate(scenes)}
-        network = Network.of(hosts, made.values())
+        network = Network.of(hosts, made.values(), _PATIENCE)
         with timings.step("set up the link"):
             stack.enter_context(network.in_force())
         last = first + RESPONDERS + len(scenes)

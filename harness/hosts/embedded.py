@@ -20,6 +20,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from harness.announcing import Announce, quietly
 from harness.errors import HarnessError, one_line
 from harness.hosts.host import Testbed
 from harness.hosts.keys import KeyPair
@@ -113,9 +114,15 @@ def _groups() -> str:
     )
 
 
-def _sshd_config(entry: HostEntry, banner: str | None) -> str:
-    """What sshd_config(5) says; VersionAddendum ends the line that stands in clear on the wire (RFC 4253 §4.2)."""
-    config = SSHD_CONFIG.format(port=entry.port, files=f"/run/lab/{entry.role}")
+def sshd_config(entry: HostEntry, files: str, banner: str | None) -> str:
+    """The configuration of a host's sshd; VersionAddendum ends the line that is in clear on the wire (RFC 4253 §4.2).
+
+    Args:
+        entry: the host.
+        files: the folder that has its host key.
+        banner: one printable word for the client host's banner.
+    """
+    config = SSHD_CONFIG.format(port=entry.port, files=files)
     return f"{config}VersionAddendum {banner}\n" if banner and entry.role == "client" else config
 
 
@@ -137,7 +144,7 @@ def _host_plan(
             "hosts": names,
             "host_key": host_key.private,
             "authorized_keys": user_key.public + " harness\n",
-            "sshd_config": _sshd_config(entry, banner),
+            "sshd_config": sshd_config(entry, f"/run/lab/{entry.role}", banner),
         },
     }
 
@@ -247,7 +254,7 @@ def holding_nothing() -> None:
 
 
 @contextmanager
-def embedded(inventory: Inventory, banner: str | None = None) -> Iterator[Testbed]:
+def embedded(inventory: Inventory, banner: str | None = None, _announce: Announce = quietly) -> Iterator[Testbed]:
     """Two namespaces as the inventory's hosts.
 
     Args:

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.announcing import Announce, quietly
 from harness.errors import HarnessError, one_line
 from harness.hosts.host import Testbed
 from harness.interrupts import held_back
@@ -106,7 +107,7 @@ def _login(inventory: Inventory, entry: HostEntry, config: dict[str, Any], stack
 
 
 @contextmanager
-def existing(inventory: Inventory, _banner: str | None = None) -> Iterator[Testbed]:
+def existing(inventory: Inventory, _banner: str | None = None, _announce: Announce = quietly) -> Iterator[Testbed]:
     """Connect to the inventory's two machines.
 
     The inventory's address is the lab link's; where ssh_config names another HostName, Port, User or ProxyCommand for

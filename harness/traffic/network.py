@@ -64,7 +64,7 @@ _FORGET = 'PATH=$PATH:/usr/sbin:/sbin; ip neigh del "$1" dev "$2"'
 # While packets are held back nothing is to be sent again, for that would overtake them (ip-route(8), rto_min).
 _PATIENCE = """
 PATH=$PATH:/usr/sbin:/sbin
-exec ip route replace "$(ip -o -4 route show dev "$1" scope link | cut -d' ' -f1)" dev "$1" src "$2" rto_min 1500ms
+exec ip route replace "$(ip -o -4 route show dev "$1" scope link | cut -d' ' -f1)" dev "$1" src "$2" rto_min "$3"
 """
 _RULES = "PATH=$PATH:/usr/sbin:/sbin; exec nft -f -"
 _LOST = "PATH=$PATH:/usr/sbin:/sbin; exec nft -j list table ip tcp_lab"
@@ -105,20 +105,29 @@ def ruleset(side: Side, losses: dict[Loss, list[int]]) -> str:
 
 @dataclass
 class Network:
-    """The lab link: what is lost on it, and whether its packets are held back."""
+    """The lab link: what is lost on it, and whether its packets are held back.
+
+    Attributes:
+        hosts: at both ends of it.
+        losses: what is lost, and of which connections (the initiator's ports).
+        patience: how long nothing is sent again while packets are held back, as ip-route(8) has it for rto_min; to be
+            longer than releasing them takes, on slow machines too.
+        hardware: each end's hardware address, once it is in force.
+    """
 
     hosts: dict[Side, Host]
     losses: dict[Loss, list[int]]
+    patience: str = "1500ms"
     hardware: dict[Side, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, hosts: dict[Side, Host], connections: Iterable[Connection]) -> "Network":
+    def of(cls, hosts: dict[Side, Host], connections: Iterable[Connection], patience: str = "1500ms") -> "Network":
         """One on which what these connections are to lose is lost."""
         losses: dict[Loss, list[int]] = {}
         for connection in connections:
             for loss in connection.shape.losses:
                 losses.setdefault(loss, []).append(connection.port)
-        return cls(hosts, losses)
+        return cls(hosts, losses, patience)
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
@@ -157,7 +166,7 @@ class Network:
     def be_patient(self) -> None:
         """Let new connections wait longer before they send again."""
         for host in self.hosts.values():
-            host.shell(_PATIENCE, host.entry.interface, host.entry.address)
+            host.shell(_PATIENCE, host.entry.interface, host.entry.address, self.patience)
 
     def hold(self, side: Side) -> None:
         """Keep back what that side sends."""

@@ -11,9 +11,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from harness.announcing import Announce
 from harness.captures.reading import read_capture
 from harness.errors import HarnessError, one_line
-from harness.experiment import Announce, Experiment, Timings, capture_filter
+from harness.experiment import Experiment, Timings, capture_filter
 from harness.grading.nonces import Assignment
 from harness.hosts.host import Host, RemoteProcess, Testbed, together, undone_by
 from harness.hosts.testbeds import testbed_for
@@ -184,9 +185,10 @@ def run(
     """
     timings = Timings(announce)
     run_id, began = secrets.token_hex(4), time.time()
+    banner = assignment.nonce if assignment else None
     with ExitStack() as stack:
         with timings.step("bring up the two hosts"):
-            testbed = stack.enter_context(testbed_for(inventory, provider, assignment.nonce if assignment else None))
+            testbed = stack.enter_context(testbed_for(inventory, provider, banner, announce))
         server, client = testbed.hosts
         with timings.step("check both hosts"):
             facts = preflight(testbed)

@@ -34,7 +34,7 @@ from harness.hosts import testbeds
 whole = testbeds.PROVIDERS["embedded"]
 
 @contextmanager
-def spoilt(inventory):
+def spoilt(inventory, *_):
     with whole(inventory) as testbed:
         testbed.{role}.shell({script!r})
         yield testbed
@@ -81,7 +81,7 @@ def test_no_such_inventory(run: Run, tmp_path: Path) -> None:
 def test_unknown_provider(run: Run, tmp_path: Path, write_inventory: Callable[..., Path]) -> None:
     """An unknown provider is named with those there are, whether the inventory or the switch names it."""
     path = write_inventory(provider="cloud")
-    expected = f"{path}: unknown provider 'cloud'; known are: embedded, hosts"
+    expected = f"{path}: unknown provider 'cloud'; known are: embedded, hosts, vm"
     assert refused(run, tmp_path / "one", "--inventory", path) == expected
     path = write_inventory()
     assert refused(run, tmp_path / "two", "--inventory", path, "--provider", "cloud") == expected

@@ -201,7 +201,7 @@ def test_hosts_that_are_not_the_harnesss_own(run: Run, tmp_path: Path) -> None:
         "from harness.hosts import testbeds\n"
         "embedded = testbeds.PROVIDERS['embedded']\n"
         "@contextmanager\n"
-        "def existing(inventory, banner=None):\n"
+        "def existing(inventory, *_):\n"
         "    with embedded(inventory) as testbed:\n"
         "        yield replace(testbed, owned=False)\n"
         "testbeds.PROVIDERS['hosts'] = existing\n"

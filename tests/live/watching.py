@@ -187,9 +187,9 @@ class Invocation:
         size = os.fstat(self._stderr.fileno()).st_size
         return os.pread(self._stderr.fileno(), size, 0).decode()
 
-    def wait_for_step(self, name: str) -> None:
+    def wait_for_step(self, name: str, *, seconds: float = SECONDS) -> None:
         """Wait until a step is announced."""
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + seconds
         while f"{PROGRESS}{name}" not in self.said():
             assert self.process.poll() is None, f"ended before {name!r}: {self.said()}"
             assert time.monotonic() < deadline, f"{name!r} never came: {self.said()}"

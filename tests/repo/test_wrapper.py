@@ -8,8 +8,24 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BASICS = ("sh", "cat", "cmp", "env", "rm", "mkdir", "flock", "id", "grep", "tail", "chmod", "dirname", "printf")
+BASICS = (
+    "sh",
+    "cat",
+    "cmp",
+    "env",
+    "rm",
+    "mkdir",
+    "flock",
+    "id",
+    "grep",
+    "tail",
+    "chmod",
+    "dirname",
+    "printf",
+    "uname",
+)
 TOOLS = ("tcpdump", "sshd", "ssh", "ssh-keygen", "ip", "ss", "nft", "ethtool", "unshare", "setpriv", "mount", "apt-get")
+MACHINE_TOOLS = ("qemu-system-x86_64", "qemu-system-aarch64", "qemu-img", "mmdebstrap", "newuidmap", "mke2fs")
 
 # A Python that makes a .venv whose invoke says what it was called with.
 FAKE_PYTHON = """#!/bin/sh
@@ -54,6 +70,7 @@ class Clone:
         monkeypatch.delenv("LAB_PYTHON", raising=False)
 
     def tool(self, name: str, script: str) -> None:
+        (self.bin / name).unlink(missing_ok=True)  # it may be a link to this machine's
         (self.bin / name).write_text(script)
         (self.bin / name).chmod(0o755)
 
@@ -123,7 +140,6 @@ def test_missing_packages_are_only_reported_if_asked(clone: Clone, monkeypatch: 
 
 def test_without_rights_the_line_to_run_is_printed(clone: Clone) -> None:
     """Neither root nor sudo: one line, exit 2."""
-    (clone.bin / "id").unlink()
     clone.tool("id", "#!/bin/sh\necho 1000\n")
     (clone.bin / "nft").unlink()
     done = clone.run()
@@ -134,7 +150,6 @@ def test_without_rights_the_line_to_run_is_printed(clone: Clone) -> None:
 
 def test_root_installs_what_is_missing(clone: Clone) -> None:
     """As root: says what it installs, installs it, and goes on."""
-    (clone.bin / "id").unlink()
     clone.tool("id", "#!/bin/sh\necho 0\n")
     (clone.bin / "ethtool").unlink()
     clone.tool("apt-get", f'#!/bin/sh\necho "$*" >>{clone.folder}/apt\n')
@@ -144,9 +159,64 @@ def test_root_installs_what_is_missing(clone: Clone) -> None:
     assert (clone.folder / "apt").read_text().splitlines()[-1].endswith("--no-install-recommends ethtool")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (("vm-build",), True),
+        (("up",), True),
+        (("run-handshake-lab", "--provider", "vm"), True),
+        (("run", "teardown", "--provider=vm"), True),
+        (("run-handshake-lab",), False),
+        (("run", "teardown", "--provider", "embedded"), False),
+        (("check", "--capture", "test"), False),
+    ],
+)
+def test_machines_packages_are_asked_for_where_machines_are_wanted(
+    clone: Clone, arguments: tuple[str, ...], wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """QEMU and the rest: also after the set-up, by the tasks that start machines, and by no other."""
+    clone.run()
+    monkeypatch.setenv("LAB_NO_INSTALL", "1")
+    clone.tool("uname", "#!/bin/sh\necho x86_64\n")
+    done = clone.run(*arguments)
+    assert done.returncode == (2 if wanted else 0)
+    assert done.stderr == (
+        "./invoke: missing; run: sudo apt-get install --no-install-recommends "
+        "qemu-system-x86 qemu-utils mmdebstrap uidmap e2fsprogs\n"
+        if wanted
+        else ""
+    )
+    assert done.stdout == ("" if wanted else f"invoke --search-root {clone.folder} {' '.join(arguments)}\n")
+    for name in MACHINE_TOOLS:
+        clone.tool(name, "#!/bin/sh\nexit 0\n")
+    assert clone.run(*arguments).returncode == 0
+
+
+def test_root_installs_what_machines_need(clone: Clone) -> None:
+    """As root they are installed, with the emulator of this architecture."""
+    clone.tool("id", "#!/bin/sh\necho 0\n")
+    clone.tool("apt-get", f'#!/bin/sh\necho "$*" >>{clone.folder}/apt\n')
+    for name in MACHINE_TOOLS[2:]:
+        clone.tool(name, "#!/bin/sh\nexit 0\n")
+    for architecture, package in (("x86_64", "qemu-system-x86"), ("aarch64", "qemu-system-arm")):
+        clone.tool("uname", f"#!/bin/sh\necho {architecture}\n")
+        assert clone.run("vm-build").returncode == 0
+        assert (clone.folder / "apt").read_text().splitlines()[-1].endswith(f"--no-install-recommends {package}")
+
+
+def test_the_tests_run_without_what_machines_need(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it cannot be installed, two lines say so, and the tests begin."""
+    monkeypatch.setenv("LAB_NO_INSTALL", "1")
+    done = clone.run("test", "--args", "-x")
+    assert done.returncode == 0
+    assert done.stdout == f"invoke --search-root {clone.folder} test --args -x\n"
+    said = done.stderr.splitlines()
+    assert said[-2].startswith("./invoke: missing; run: sudo apt-get install")
+    assert said[-1] == "./invoke: the tests of virtual machines will skip"
+
+
 def test_a_failed_install_is_one_line(clone: Clone) -> None:
     """apt-get that fails: its last words, exit 2."""
-    (clone.bin / "id").unlink()
     clone.tool("id", "#!/bin/sh\necho 0\n")
     (clone.bin / "ethtool").unlink()
     clone.tool("apt-get", "#!/bin/sh\necho 'E: no network'; exit 100\n")

@@ -1,0 +1,100 @@
+"""Two QEMU machines: the labs as on namespaces, and a machine that dies is no mark."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.hosts.image import image
+from harness.hosts.machines import qemu
+from tests.live.conftest import Lab
+
+SECONDS = 600.0  # a deadline: a run without KVM takes half a minute on an idle machine
+
+
+def machines() -> dict[int, list[str]]:
+    """QEMU's processes with a machine of ours: pid → command line."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if "qemu-system" in words[0] and any(word.startswith("tcp-lab-") for word in words):
+            found[int(path.parent.name)] = words
+    return found
+
+
+def wait_until_gone(seconds: float = 15.0) -> dict[int, list[str]]:
+    """Wait until there is none any more; what is left at the deadline."""
+    deadline = time.monotonic() + seconds
+    while (left := machines()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return left
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built() -> Iterator[None]:
+    """The image, built once; skips where it cannot be."""
+    try:
+        qemu()
+        image(lambda _: None)
+    except HarnessError as error:
+        pytest.skip(str(error))
+    assert not machines()
+    yield
+    assert not wait_until_gone()
+
+
+def test_the_handshake_lab(start: Lab, tmp_path: Path) -> None:
+    """The same lab, the same rubric: all points, from two kernels that share nothing; nothing is left."""
+    folder = tmp_path / "run"
+    finished = start("run-handshake-lab", "--provider", "vm", "--out", folder, "--json").finish(seconds=SECONDS)
+    assert (finished.status, finished.complaints) == (0, [])
+    results = json.loads(finished.stdout)
+    assert (results["provider"], results["outcome"], results["score"]) == ("vm", "passed", 100)
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    assert run["hosts"]["server"]["kernel"] == run["hosts"]["client"]["kernel"] != f"Linux {os.uname().release}"
+    states = json.loads((folder / "states.json").read_text(encoding="utf-8"))
+    assert all(host["trace"] for host in states["hosts"].values())
+    assert not wait_until_gone()
+
+
+def test_a_machine_that_dies(start: Lab, tmp_path: Path) -> None:
+    """It is could not be judged, in one line with the last lines of its console; nothing is left."""
+    running = start("run-handshake-lab", "--provider", "vm", "--out", tmp_path / "run")
+    running.wait_for_step("check both hosts", seconds=SECONDS)
+    (client,) = [pid for pid, words in machines().items() if "tcp-lab-client" in words]
+    os.kill(client, signal.SIGKILL)
+    refusal = running.finish(seconds=SECONDS).refusal
+    assert refusal.startswith("vm: the client's machine died (")
+    assert "tcp-lab: ready" in refusal
+    assert list(tmp_path.iterdir()) == []
+    assert not wait_until_gone()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
+def test_nothing_is_left_of_one_that_was_stopped(start: Lab, tmp_path: Path, number: signal.Signals) -> None:
+    """Neither a machine nor its folder, while they boot."""
+    running = start("run-handshake-lab", "--provider", "vm", "--out", tmp_path / "run")
+    running.wait_for_step("boot two machines", seconds=SECONDS)
+    deadline = time.monotonic() + 30
+    while len(machines()) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    (words, _) = machines().values()
+    (disk,) = [word for word in words if word.startswith("file=/")]
+    folder = Path(disk.removeprefix("file=").partition(".qcow2")[0])
+    assert folder.parent.is_dir()
+    os.killpg(running.process.pid, number)
+    running.process.wait(30)
+    assert not wait_until_gone()
+    end = time.monotonic() + 10
+    while folder.parent.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not folder.parent.exists()
