@@ -1,5 +1,6 @@
 """One segment of a conversation, for asserts and messages: a view of one row of its columns."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.tcp.flags import ACK, ADVISORY, FIN, RST, SYN
@@ -16,6 +17,9 @@ class NotShown(Exception):  # noqa: N818 - an outcome, not an error
 
 
 FIELDS = ("frame", "time", "flags", "seq", "seq_shown", "ack", "length", "window")
+
+
+TWICE = 8_000_000  # ns: a frame captured twice comes twice within that, and nothing is sent again so soon
 
 
 class Options(NamedTuple):
@@ -253,3 +257,18 @@ class Segment:
         seq, end, ack = self.relative
         acks = "" if ack is None else f" ack {ack}"
         return f"<frame {self.frame} {self.sender}: {self.flags} {seq}:{end}({int(self.len)}){acks}>"
+
+
+def each_once(segments: Iterable[Segment]) -> list[Segment]:
+    """Without frames that were merely captured twice.
+
+    What a kernel sends for no socket, or for one in TIME-WAIT, may be equal in all: it has no numbers of a stream of IP
+    packets, and without timestamps nothing but the time tells two such segments from one that was captured twice.
+    """
+    found: list[Segment] = []
+    for segment in segments:
+        same = (one for one in reversed(found) if one.bits == segment.bits and one.relative == segment.relative)
+        before = next((one for one in same if one.sender == segment.sender), None)
+        if not (before and segment.is_copy and segment.time - before.time < TWICE):
+            found.append(segment)
+    return found

@@ -9,37 +9,27 @@ from itertools import pairwise
 
 import pytest
 
-from harness.tcp.conversation import Conversation, NotShown, Segment
+from harness.tcp.conversation import TWICE, Conversation, NotShown, Segment, each_once
 
 Conversations = tuple[Conversation, ...]
 
 SHORTEST = 900_000_000  # ns; before anything was measured a timeout is 1 s or more (RFC 6298 §2.1); ticks are coarse
-AT_ONCE = 8_000_000  # ns; a frame captured twice comes twice within that, and nothing is sent again so soon
 OBEDIENT_CLOSES = ("four-segment", "three-segment", "simultaneous")
 NOTHING_YET = frozenset({"CLOSED", "LISTEN", "SYN-SENT", "SYN-RECEIVED"})
 
 each = pytest.mark.parametrize("half_open", [False, True], ids=["at-once", "half-open"])
 
 
-def each_once(conversation: Conversation) -> list[Segment]:
-    """Without frames that were merely captured twice; without timestamps nothing but the time tells two RSTs apart."""
-    found: list[Segment] = []
-    for segment in conversation.segments:
-        same = (one for one in reversed(found) if one.bits == segment.bits and one.relative == segment.relative)
-        before = next((one for one in same if one.sender == segment.sender), None)
-        if not (before and segment.is_copy and segment.time - before.time < AT_ONCE):
-            found.append(segment)
-    return found
-
-
 def syns_of(conversation: Conversation) -> list[Segment]:
     """The initiator's SYNs."""
-    return [one for one in each_once(conversation) if one.sender == "initiator" and one.has_syn]
+    return [one for one in each_once(conversation.segments) if one.sender == "initiator" and one.has_syn]
 
 
 def answers_of(conversation: Conversation) -> list[Segment]:
     """The responder's SYN-ACKs."""
-    return [one for one in each_once(conversation) if one.sender == "responder" and one.has_syn and one.has_ack]
+    return [
+        one for one in each_once(conversation.segments) if one.sender == "responder" and one.has_syn and one.has_ack
+    ]
 
 
 def waits_of(conversation: Conversation) -> list[tuple[Segment, Segment]]:
@@ -49,7 +39,7 @@ def waits_of(conversation: Conversation) -> list[tuple[Segment, Segment]]:
         (before, answer)
         for before, answer in pairwise(answers)
         if not any(before.row < syn.row < answer.row for syn in syns)
-        and (len(syns) == 1 or answer.time - before.time >= AT_ONCE)
+        and (len(syns) == 1 or answer.time - before.time >= TWICE)
     ]
 
 
@@ -58,7 +48,7 @@ def refusals_of(conversation: Conversation) -> list[Segment]:
     answers = answers_of(conversation)
     return [
         one
-        for one in each_once(conversation)
+        for one in each_once(conversation.segments)
         if one.sender == "initiator" and one.has_rst and answers and one.row > answers[0].row
     ]
 
@@ -158,7 +148,7 @@ def test_the_answer_is_refused(conversations: Conversations, half_open: bool) ->
 @each
 def test_nothing_else_is_said(conversations: Conversations, half_open: bool) -> None:
     """No third step, no data: every RST has its answer before it, and the last word is a RST (RFC 9293 §3.5.2)."""
-    segments, open_answers = each_once(unwanted(conversations, half_open=half_open)), 0
+    segments, open_answers = each_once(unwanted(conversations, half_open=half_open).segments), 0
     for segment in segments:
         expected = ("S", "R") if segment.sender == "initiator" else ("S.",)
         assert segment.control in expected, f"{segment} belongs to no refused connection"

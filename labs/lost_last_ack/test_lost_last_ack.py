@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from harness.tcp.conversation import Conversation, NotShown, Segment
+from harness.tcp.conversation import Conversation, NotShown, Segment, each_once
 
 Conversations = tuple[Conversation, ...]
 
@@ -35,20 +35,6 @@ class Close(NamedTuple):
     first: Segment
     fins: tuple[Segment, ...]
     answers: tuple[Segment, ...]
-
-
-def each_once(segments: tuple[Segment, ...]) -> list[Segment]:
-    """Without frames that were merely captured twice.
-
-    The ACKs of a socket in TIME-WAIT may be equal in all: they come from no stream of IP packets with numbers of its
-    own, and without timestamps nothing but the time tells them apart.
-    """
-    found: list[Segment] = []
-    for segment in segments:
-        before = next((one for one in reversed(found) if one.sender == segment.sender), None)
-        if not (before and segment.is_copy and segment.time - before.time < SHORTEST_PROBE):
-            found.append(segment)
-    return found
 
 
 def closes(conversations: Conversations) -> list[Close]:

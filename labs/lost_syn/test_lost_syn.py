@@ -6,14 +6,13 @@ judged as one of the harness's own scenes. A SYN counts as lost if the initiator
 
 import pytest
 
-from harness.tcp.conversation import Conversation, NotShown, Segment
+from harness.tcp.conversation import TWICE, Conversation, NotShown, Segment
 
 Conversations = tuple[Conversation, ...]
 
 # Before anything was measured a timeout is 1 s (RFC 6298 §2.1). Timers fire late, on a busy machine more so; they do
 # not fire early, but clocks and ticks are coarse.
 SHORTEST, LONGEST = 900_000_000, 1_500_000_000  # ns
-AT_ONCE = 8_000_000  # ns; a frame captured twice comes twice within that, and nothing is sent again so soon
 LEGAL_CLOSES = ("four-segment", "three-segment", "simultaneous")
 
 each = pytest.mark.parametrize("lost", [1, 2], ids=["once", "twice"])
@@ -25,7 +24,7 @@ def syns_of(conversation: Conversation) -> tuple[Segment, ...]:
     for segment in conversation.segments:
         if segment.sender == "responder":
             break
-        if segment.has_syn and not (segment.is_copy and segment.time - found[-1].time < AT_ONCE):
+        if segment.has_syn and not (segment.is_copy and segment.time - found[-1].time < TWICE):
             found.append(segment)
     return tuple(found)
 

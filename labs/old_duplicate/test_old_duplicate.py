@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 import pytest
 
-from harness.tcp.conversation import ENDS, Conversation, End, NotShown, Segment, other
+from harness.tcp.conversation import ENDS, Conversation, End, NotShown, Segment, each_once, other
 from harness.tcp.values import signed_difference
 
 Conversations = tuple[Conversation, ...]
 
-AT_ONCE = 8_000_000  # ns; a frame captured twice comes twice within that, and nothing is sent again so soon
 TIME_WAIT = 60_000_000_000  # ns; so long Linux and FreeBSD stay in it, others longer (RFC 9293 §3.4.2: 4 minutes)
 OBEDIENT_CLOSES = ("four-segment", "three-segment", "simultaneous")
 
@@ -69,17 +68,6 @@ class Again(NamedTuple):
         return "initiator" if self.before.initiator == self.after.initiator else "responder"
 
 
-def each_once(conversation: Conversation) -> list[Segment]:
-    """Without frames that were merely captured twice; the time tells them from segments that are equal in all."""
-    found: list[Segment] = []
-    for segment in conversation.segments:
-        same = (one for one in reversed(found) if one.bits == segment.bits and one.relative == segment.relative)
-        before = next((one for one in same if one.sender == segment.sender), None)
-        if not (before and segment.is_copy and segment.time - before.time < AT_ONCE):
-            found.append(segment)
-    return found
-
-
 def closed(conversation: Conversation) -> Segment | None:
     """The segment with which both FINs were acknowledged, if they were."""
     try:
@@ -108,7 +96,7 @@ def late(conversations: Conversations, kind: str) -> Late:
     """
     for conversation in conversations:
         end = closed(conversation)
-        following = [one for one in each_once(conversation) if end and one.row > end.row]
+        following = [one for one in each_once(conversation.segments) if end and one.row > end.row]
         for place, old in enumerate(following):
             if is_old(conversation, old, kind):
                 later = (n for n, one in enumerate(following) if n > place and is_again(conversation, one, old))
