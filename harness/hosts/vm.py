@@ -90,7 +90,7 @@ def vm(inventory: Inventory, banner: str | None = None, announce: Announce = qui
     ]
     with ExitStack() as stack:
         folder = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="tcp-lab-vm-", ignore_cleanup_errors=True))
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="machines-of-tcp-lab-", ignore_cleanup_errors=True))
         )
         announce("boot two machines")
         machines = stack.enter_context(running(plans, folder, built, images()))
