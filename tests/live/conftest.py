@@ -33,14 +33,15 @@ class Lab(Protocol):
 
 
 @pytest.fixture(autouse=True)
-def deadline() -> Iterator[None]:
-    """No test hangs."""
+def deadline(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No test hangs; a module whose tests take longer says how long in SECONDS_EACH."""
+    seconds = getattr(request.module, "SECONDS_EACH", DEADLINE)
 
     def late(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise TimeoutError(f"the test did not end in {DEADLINE} s")
+        raise TimeoutError(f"the test did not end in {seconds} s")
 
     before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(DEADLINE)
+    signal.alarm(seconds)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)

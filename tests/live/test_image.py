@@ -17,6 +17,7 @@ from harness.hosts.image import ARCHITECTURES, FILES, Image, cached, image
 from harness.hosts.keys import KeyPair, known_hosts_name, new_key_pair
 from harness.waiting import wait_for
 
+SECONDS_EACH = 300
 QEMU = f"qemu-system-{platform.machine()}"
 MACHINE = {"x86_64": ("pc", "qemu64", "ttyS0"), "aarch64": ("virt", "cortex-a72", "ttyAMA0")}
 BOOT_SECONDS = 90.0
