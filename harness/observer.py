@@ -17,9 +17,9 @@ from harness.kernel_states import SAMPLE_SECONDS, HostStates, parse_watch
 _WATCH = """
 PATH=$PATH:/usr/sbin:/sbin
 instance=/sys/kernel/tracing/instances/$1 here=$2 there=$3 low=$4 high=$5 pause=$6
-sampler= marking=
-# They end the readings below, and nothing else: what was made is taken away in any case.
-trap '[ -z "$marking" ] || kill "$marking"' TERM HUP INT PIPE
+sampler= marking= told=
+# They end the readings below, and nothing else: what was made is taken away in any case, but nobody looks once more.
+trap 'told=yes; [ -z "$marking" ] || kill "$marking"' TERM HUP INT PIPE
 mark() { # now, and when the input ends; each marker tells the time just before it, the next one a time just after it
     command -v python3 >/dev/null && exec python3 -I -S -c '
 import os, time
@@ -60,11 +60,11 @@ trap '' TERM HUP INT PIPE # for rmdir too
 if [ -n "$sampler" ]; then
     kill "$sampler"
     wait "$sampler" 2>/dev/null
-    echo && echo "== final" && look
+    [ -n "$told" ] || { echo && echo "== final" && look; }
 fi
 if [ -n "$marking" ]; then
     wait "$marking"
-    echo "== trace" && cat trace
+    [ -n "$told" ] || { echo "== trace" && cat trace; }
     cd / && rmdir "$instance"
 fi
 exit 0

@@ -24,7 +24,7 @@ from typing import Any
 
 LAB = Path("/run/lab")
 CLONE_NEWNET = 0x40000000
-GRACE_SECONDS = 1.0
+GRACE_SECONDS = 5.0
 
 # One host: runs inside its network namespace (ip netns exec), in mount and UTS namespaces of its own.
 HOST_INIT = """

@@ -25,7 +25,7 @@ from tests.pcaps import encode
 
 Run = Callable[..., Finished]
 CAPTURE = (ROOT / "tests" / "data" / "four-segment.pcap").read_bytes()
-GONE_SECONDS = 3.0
+GONE_SECONDS = 10.0
 
 # Runs a shell script on a host of the testbed as soon as it is up.
 _SPOILT = """
