@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.hosts.image import image
 from harness.hosts.machines import qemu
+from harness.waiting import wait_for
 from tests.live.conftest import Lab
 
 SECONDS_EACH = 600  # a deadline: a run without KVM takes half a minute on an idle machine
@@ -40,16 +42,31 @@ def wait_until_gone(seconds: float = 15.0) -> dict[int, list[str]]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def built() -> Iterator[None]:
+def built() -> None:
     """The image, built once; skips where it cannot be."""
     try:
         qemu()
         image(lambda _: None)
     except HarnessError as error:
         pytest.skip(str(error))
-    assert not machines()
-    yield
-    assert not wait_until_gone()
+
+
+@pytest.fixture(autouse=True)
+def alone() -> Iterator[None]:
+    """One of these tests at a time on this machine: they look for machines, whosoever these are."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as held:
+
+        def taken() -> bool:
+            try:
+                held.bind("\0tcp-lab-tests-of-machines")
+            except OSError:
+                return False
+            return True
+
+        wait_for("the other tests of machines", taken, seconds=SECONDS)
+        assert not machines()
+        yield
+        assert not wait_until_gone()
 
 
 def test_the_handshake_lab(start: Lab, tmp_path: Path) -> None:
