@@ -39,7 +39,7 @@ shift
 exec 3<&0
 "$@" </dev/null 3<&- &
 command=$!
-(read -r _ <&3; kill "$command"; rm -rf "$folder") &
+(read -r _ <&3; trap '' TERM; kill "$command"; rm -rf "$folder") & # once begun it is not to be cut short
 reader=$!
 exec 3<&-
 wait "$command"
