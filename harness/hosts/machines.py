@@ -45,6 +45,7 @@ exec 3<&-
 wait "$command"
 status=$?
 kill "$reader" 2>/dev/null
+wait "$reader" 2>/dev/null
 exit "$status"
 """
 

@@ -112,6 +112,7 @@ def test_nothing_is_left_of_one_that_was_stopped(start: Lab, tmp_path: Path, num
     os.killpg(running.process.pid, number)
     running.process.wait(30)
     assert not wait_until_gone()
+    assert running.watch.wait_until_gone(15.0) == []
     end = time.monotonic() + 10
     while folder.parent.exists() and time.monotonic() < end:
         time.sleep(0.05)
