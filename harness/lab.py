@@ -132,11 +132,9 @@ def run_lab(  # noqa: PLR0913 - one for each switch of the task
             chosen = provider or loaded.provider
             if close is not None and close not in CLOSES:
                 raise HarnessError(f"--close {close}: known are {', '.join(CLOSES)}")
-            _experiment(lab, loaded, chosen, close, assigned, slow=slow)  # is there one?
+            experiment_of_lab = experiment_of(lab, loaded, chosen, close, assigned, slow=slow)
             with new_run_folder(out, ROOT / "runs", lab) as (folder, final), progress(quiet=as_json) as announce:
-                experiment, results, evidence = run_into(
-                    folder, lab, loaded, chosen, announce, close=close, assignment=assigned, slow=slow
-                )
+                experiment, results, evidence = run_into(folder, lab, chosen, experiment_of_lab, announce)
                 stop_if_asked()
         _show(results, evidence, as_json=as_json, absolute=absolute)
         if not as_json:
@@ -148,23 +146,18 @@ def run_lab(  # noqa: PLR0913 - one for each switch of the task
     return results.exit_status
 
 
-def run_into(  # noqa: PLR0913 - what concerns the experiment
+def run_into(
     folder: RunFolder,
     lab: str,
-    inventory: "Inventory",
     provider: str,
+    experiment_of_lab: "Callable[[Callable[[str], None]], Experiment]",
     announce: "Callable[[str], None]",
-    *,
-    close: str | None = None,
-    assignment: "Assignment | None" = None,
-    slow: bool = False,
 ) -> "tuple[Experiment, Results, Evidence]":
-    """Run a lab's experiment, judge it, and write both into a run folder.
+    """Run a lab's experiment (`experiment_of`), judge it, and write both into a run folder.
 
     Raises:
         HarnessError: the experiment could not be done.
     """
-    experiment_of_lab = _experiment(lab, inventory, provider, close, assignment, slow=slow)
     judge = _called_in(lab)
     experiment = experiment_of_lab(announce)
     announce("judge it")
@@ -174,14 +167,14 @@ def run_into(  # noqa: PLR0913 - what concerns the experiment
     return experiment, results, evidence
 
 
-def _experiment(  # noqa: PLR0913 - the switches that concern it
+def experiment_of(  # noqa: PLR0913 - the switches that concern it
     lab: str,
     inventory: "Inventory",
     provider: str,
-    close: str | None,
-    assignment: "Assignment | None",
+    close: str | None = None,
+    assignment: "Assignment | None" = None,
     *,
-    slow: bool,
+    slow: bool = False,
 ) -> "Callable[[Callable[[str], None]], Experiment]":
     """A lab's experiment, to be run with what announces its steps.
 

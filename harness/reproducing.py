@@ -7,7 +7,7 @@ from harness.claim_plugin import NOT_RUN
 from harness.cli import ROOT, print_styled, progress, say, width
 from harness.errors import HarnessError, one_line
 from harness.interrupts import between_steps, stop_if_asked
-from harness.lab import run_into
+from harness.lab import experiment_of, run_into
 from harness.runs import RunFolder, dump_json, new_run_folder
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def reproduce_article(*, inventory: Path, provider: str | None, out: Path | None
 
         claims = _asked_for(only)
         loaded = load_inventory(inventory)
-        testbed_for(loaded, provider or loaded.provider, None, quietly)  # is there one? Nothing is brought up
+        chosen = provider or loaded.provider
+        testbed_for(loaded, chosen, None, quietly)  # is there one? Nothing is brought up
         labs = dict.fromkeys(lab for claim in claims for lab in claim.labs)
         with new_run_folder(out, ROOT / "runs", "reproduce-article") as (folder, final):
             for number, lab in enumerate(labs, 1):
@@ -62,7 +63,7 @@ def reproduce_article(*, inventory: Path, provider: str | None, out: Path | None
                     place = RunFolder(folder.path / lab)
                     place.path.mkdir()
                     try:
-                        run_into(place, lab, loaded, provider or loaded.provider, announce, slow=slow)
+                        run_into(place, lab, chosen, experiment_of(lab, loaded, chosen, slow=slow), announce)
                     except HarnessError as error:
                         place.write(NOT_RUN, f"{one_line(str(error), 1000)}\n")
                 stop_if_asked()

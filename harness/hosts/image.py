@@ -18,11 +18,12 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from harness.announcing import Announce
 from harness.errors import HarnessError, one_line
 from harness.hosts.embedded import refusal
 from harness.interrupts import held_back
@@ -156,7 +157,7 @@ def cached() -> Image | None:
     return Image(disk, kernel, initrd, digest) if folder.is_dir() else None
 
 
-def image(announce: Callable[[str], None]) -> Image:
+def image(announce: Announce) -> Image:
     """The image, built if it is missing: about a minute, and a network for it.
 
     Args:
@@ -237,7 +238,7 @@ def _check_space(folder: Path) -> None:
 
 
 @contextmanager
-def _alone(path: Path, announce: Callable[[str], None]) -> Iterator[None]:
+def _alone(path: Path, announce: Announce) -> Iterator[None]:
     """One build at a time; the lock goes with the process, however that ends."""
     with path.open("a") as lock:
 
@@ -299,7 +300,7 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PATH": _path(), "LC_ALL": "C.UTF-8", "HOME": "/"}
 
 
-def _build(made: Recipe, mode: str, partial: Path, announce: Callable[[str], None]) -> None:
+def _build(made: Recipe, mode: str, partial: Path, announce: Announce) -> None:
     """Build the image in an empty folder."""
     announce(f"building the machine image, once (mmdebstrap --mode={mode})")
     _run(command(made, mode, partial, _mirrors(made.suite)), partial / "build.log", announce)
@@ -314,7 +315,7 @@ def _build(made: Recipe, mode: str, partial: Path, announce: Callable[[str], Non
     (partial / "image.tar").unlink()
 
 
-def _run(argv: list[str], log: Path, announce: Callable[[str], None]) -> None:
+def _run(argv: list[str], log: Path, announce: Announce) -> None:
     """Run mmdebstrap to its end, telling its stages; what it says stays in the log.
 
     It removes what it made in /tmp when it is asked to end, so it is asked, and gets time for it.
@@ -351,7 +352,7 @@ def _run(argv: list[str], log: Path, announce: Callable[[str], None]) -> None:
         raise HarnessError(_failure(said, log))
 
 
-def _follow(process: "subprocess.Popen[str]", log: Path, announce: Callable[[str], None]) -> deque[str]:
+def _follow(process: "subprocess.Popen[str]", log: Path, announce: Announce) -> deque[str]:
     """Read what mmdebstrap says until it closes its end; its last lines."""
     said: deque[str] = deque(maxlen=200)
     stage = ""

@@ -8,7 +8,6 @@ from harness.errors import HarnessError
 from harness.hosts.embedded import embedded
 from harness.hosts.existing import existing
 from harness.hosts.host import Testbed
-from harness.hosts.vm import vm
 from harness.inventory import Inventory
 
 
@@ -27,10 +26,19 @@ class Provider(Protocol):
         """
 
 
+def _vm(
+    inventory: Inventory, banner: str | None = None, announce: Announce = quietly
+) -> AbstractContextManager[Testbed]:
+    """Two machines; what makes them is imported only where they are wanted."""
+    from harness.hosts.vm import vm
+
+    return vm(inventory, banner, announce)
+
+
 PROVIDERS: dict[str, Provider] = {
     "embedded": embedded,
     "hosts": existing,
-    "vm": vm,
+    "vm": _vm,
 }
 FOREIGN = frozenset({"hosts"})  # whose hosts are not the harness's own
 

@@ -5,7 +5,7 @@ import secrets
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from harness.announcing import Announce, quietly
@@ -112,10 +112,9 @@ def _last_words(machines: list[Machine]) -> Iterator[None]:
     try:
         yield
     except HarnessError as error:
-        for machine in machines:
-            if not machine.runs:
-                with suppress(OSError):
-                    raise HarnessError(
-                        f"vm: the {machine.role}'s machine died ({error}); its console's last: {machine.last_words}"
-                    ) from None
-        raise
+        dead = next((machine for machine in machines if not machine.runs), None)
+        if dead is None:
+            raise
+        raise HarnessError(
+            f"vm: the {dead.role}'s machine died ({error}); its console's last: {dead.last_words}"
+        ) from None
