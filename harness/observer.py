@@ -18,8 +18,9 @@ _WATCH = """
 PATH=$PATH:/usr/sbin:/sbin
 instance=/sys/kernel/tracing/instances/$1 here=$2 there=$3 low=$4 high=$5 pause=$6
 sampler= marking= told=
-# They end the readings below, and nothing else: what was made is taken away in any case, but nobody looks once more.
-trap 'told=yes; [ -z "$marking" ] || kill "$marking"' TERM HUP INT PIPE
+# They end the readings below, and nothing else: what was made is taken away in any case, but nobody looks once more, or
+# listens: dash ends where it cannot write a message.
+trap 'exec 2>/dev/null; told=yes; [ -z "$marking" ] || kill "$marking"' TERM HUP INT PIPE
 mark() { # now, and when the input ends; each marker tells the time just before it, the next one a time just after it
     command -v python3 >/dev/null && exec python3 -I -S -c '
 import os, time
