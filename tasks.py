@@ -19,6 +19,7 @@ RUN_HELP = {
     "close": "how the session is closed: three, four (segments) or as-is",
     "out": "the run folder (default: runs/<UTC time>-handshake)",
     "assignment": "your assignment.yaml: its nonce goes into run.json, and into the responder's SSH banner if it can",
+    "keep": "with the provider vm: leave both machines up for the next run, until ./invoke down",
     **OUTPUT_HELP,
 }
 
@@ -43,6 +44,7 @@ def _run_lab(  # noqa: PLR0913 - the switches of two tasks
     *,
     S: bool,
     json: bool,
+    keep: bool,
     slow: bool = False,
 ) -> int:
     from harness.lab import run_lab
@@ -57,6 +59,7 @@ def _run_lab(  # noqa: PLR0913 - the switches of two tasks
         as_json=json,
         assignment=_path(assignment),
         slow=slow,
+        keep=keep,
     )
 
 
@@ -71,9 +74,10 @@ def run_handshake_lab(  # noqa: PLR0913
     assignment: str | None = None,
     S: bool = False,
     json: bool = False,
+    keep: bool = False,
 ) -> int:
     """Run the handshake lab on the two hosts: capture one ssh session, judge it, show the verdict."""
-    return _run_lab("handshake", inventory, provider, close, out, assignment, S=S, json=json)
+    return _run_lab("handshake", inventory, provider, close, out, assignment, S=S, json=json, keep=keep)
 
 
 @task(
@@ -97,9 +101,10 @@ def run(  # noqa: PLR0913
     S: bool = False,
     json: bool = False,
     slow: bool = False,
+    keep: bool = False,
 ) -> int:
     """Run any lab on the two hosts: capture, judge, show the verdict."""
-    return _run_lab(lab, inventory, provider, close, out, assignment, S=S, json=json, slow=slow)
+    return _run_lab(lab, inventory, provider, close, out, assignment, S=S, json=json, keep=keep, slow=slow)
 
 
 @task(
@@ -334,6 +339,38 @@ def doctor(_context: Context) -> int:
     from harness.doctor import report
 
     return report()
+
+
+@task(help={"inventory": RUN_HELP["inventory"], "provider": "vm: two virtual machines (default: the inventory's)"})
+@command
+def up(_context: Context, inventory: str = str(ROOT / "inventory.yaml"), provider: str | None = None) -> int:
+    """Start two machines that stay up: for runs that take seconds, and for work by hand."""
+    from harness.keeping import up as start
+
+    return start(Path(inventory), provider)
+
+
+@task(
+    help={
+        "host": "server or client",
+        "command": "a command to run there (default: a shell)",
+    }
+)
+@command
+def ssh(_context: Context, host: str, command: str | None = None) -> int:
+    """Log in to one of the machines that are up."""
+    from harness.keeping import log_in
+
+    log_in(host, command)
+
+
+@task
+@command
+def down(_context: Context) -> int:
+    """End the machines that are up."""
+    from harness.keeping import down as end
+
+    return end()
 
 
 @task

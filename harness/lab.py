@@ -116,6 +116,7 @@ def run_lab(  # noqa: PLR0913 - one for each switch of the task
     as_json: bool,
     assignment: Path | None = None,
     slow: bool = False,
+    keep: bool = False,
 ) -> int:
     """Run the experiment, judge it, write the run folder, print the verdict; returns the exit status.
 
@@ -134,6 +135,10 @@ def run_lab(  # noqa: PLR0913 - one for each switch of the task
                 raise HarnessError(f"--close {close}: known are {', '.join(CLOSES)}")
             experiment_of_lab = experiment_of(lab, loaded, chosen, close, assigned, slow=slow)
             with new_run_folder(out, ROOT / "runs", lab) as (folder, final), progress(quiet=as_json) as announce:
+                if keep:
+                    from harness.keeping import keep_up
+
+                    keep_up(loaded, chosen, announce)
                 experiment, results, evidence = run_into(folder, lab, chosen, experiment_of_lab, announce)
                 stop_if_asked()
         _show(results, evidence, as_json=as_json, absolute=absolute)

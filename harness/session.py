@@ -192,7 +192,7 @@ def session(testbed: Testbed, ready: Prepared, close: str) -> Iterator[Session]:
     )
     with server.start(*command) as process:
         process.send('echo "lab-connection:$SSH_CONNECTION"; uname -sr; echo "lab"-done\n')
-        said = process.wait_for_output("the session was open", "lab-done", seconds=20)
+        said = process.wait_for_output("the session was open", "lab-done", seconds=60)
         found = CONNECTION.search(said)
         if not found:
             raise HarnessError(

@@ -7,7 +7,6 @@ network namespace, on its loopback, so nothing of the harness is ever on the lab
 """
 
 import grp
-import ipaddress
 import json
 import os
 import pwd
@@ -24,6 +23,7 @@ from harness.announcing import Announce, quietly
 from harness.errors import HarnessError, one_line
 from harness.hosts.host import Testbed
 from harness.hosts.keys import KeyPair
+from harness.hosts.own import check_one_link, hosts_file, sshd_config
 from harness.interrupts import held_back
 from harness.inventory import HostEntry, Inventory
 from harness.waiting import wait_for
@@ -32,21 +32,6 @@ HOLDER = Path(__file__).with_name("holder.py")
 TOOLS = ("unshare", "ip", "ethtool", "mount", "sshd")
 PACKAGES = {"unshare": "util-linux", "ip": "iproute2", "sshd": "openssh-server"}
 SECONDS = 10.0
-
-SSHD_CONFIG = """\
-Port {port}
-HostKey {files}/host_key
-PidFile none
-AuthorizedKeysFile .ssh/authorized_keys
-PermitRootLogin prohibit-password
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-UsePAM no
-UseDNS no
-PrintMotd no
-PrintLastLog no
-X11Forwarding no
-"""
 
 
 def tool(name: str) -> str:
@@ -112,18 +97,6 @@ def _groups() -> str:
         for group in grp.getgrall()
         if group.gr_name != "tty"
     )
-
-
-def sshd_config(entry: HostEntry, files: str, banner: str | None) -> str:
-    """The configuration of a host's sshd; VersionAddendum ends the line that is in clear on the wire (RFC 4253 §4.2).
-
-    Args:
-        entry: the host.
-        files: the folder that has its host key.
-        banner: one printable word for the client host's banner.
-    """
-    config = SSHD_CONFIG.format(port=entry.port, files=files)
-    return f"{config}VersionAddendum {banner}\n" if banner and entry.role == "client" else config
 
 
 def _host_plan(
@@ -267,13 +240,8 @@ def embedded(inventory: Inventory, banner: str | None = None, _announce: Announc
     entries = (inventory.server, inventory.client)
     for name in TOOLS:
         tool(name)
-    network = ipaddress.ip_interface(f"{entries[0].address}/24").network
-    if ipaddress.ip_address(entries[1].address) not in network:
-        raise HarnessError(
-            f"{inventory.path}: the embedded hosts share one /24 link, but hosts.client.address "
-            f"{entries[1].address} is not in {network}"
-        )
-    names = "127.0.0.1 localhost\n" + "".join(f"{e.address} {e.role}\n" for e in entries)
+    check_one_link(inventory)
+    names = hosts_file(inventory)
     with ExitStack() as stack:
         holder = stack.enter_context(holding())  # started first: it sets up while paramiko is imported here
         from harness.hosts.keys import known_hosts_name, new_key_pair

@@ -1,10 +1,11 @@
-"""Two QEMU machines: started, watched, stopped. What they are for is in `vm.py`, what runs in them in `guest/`.
+"""QEMU machines: started, watched, stopped. What they are for is in `pair.py`, what runs in them in `guest/`.
 
 A machine is a process: a kernel of the image's, a disk that is an overlay of the image's, and a second disk with its
 configuration as a tar archive. It has two network cards: one for management, whose ssh port is forwarded to a port on
 this machine's loopback, and one for the lab link, which is a pair of datagram sockets between both machines.
 """
 
+import fcntl
 import io
 import os
 import shutil
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from harness.errors import HarnessError, one_line
 from harness.hosts.image import Image, recipe
@@ -31,15 +33,18 @@ STOP_SECONDS = 10.0
 _LAST_LINES = 3
 
 
-# Runs a command until its own standard input ends, which is when we close it or end, also when we are killed; then it
-# removes the folder, too.
+# Runs a command until its own standard input ends or says something; then it removes the folder, too, if one is named.
+# The input ends when we close it or end, also when we are killed; that of a machine that is to stay is a pipe which
+# never ends.
 _UNTIL_WE_END = """
 folder=$1
-shift
+echo "$$" >"$2" # it leads its process group
+shift 2
 exec 3<&0
 "$@" </dev/null 3<&- &
 command=$!
-(read -r _ <&3; trap '' TERM; kill "$command"; rm -rf "$folder") & # once begun it is not to be cut short
+# Once begun it is not to be cut short.
+(read -r _ <&3; trap '' TERM; kill "$command"; [ -z "$folder" ] || rm -rf "$folder") &
 reader=$!
 exec 3<&-
 wait "$command"
@@ -69,6 +74,85 @@ class Plan:
     management_mac: str
 
 
+class Keeper(Protocol):
+    """The process that runs a machine."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether it does."""
+
+    def stop(self) -> None:
+        """End it, and wait until it has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnKeeper:
+    """A keeper that ends with us.
+
+    Attributes:
+        process: our child.
+    """
+
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def runs(self) -> bool:
+        """Whether the child is there."""
+        return self.process.poll() is None
+
+    def stop(self) -> None:
+        """End its standard input; kill it if that does not help."""
+        if self.process.stdin:
+            self.process.stdin.close()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class StayingKeeper:
+    """A keeper that stays when we end, and may have been started by another run.
+
+    Attributes:
+        pipe: what is written there ends it.
+        lock: held by it and by QEMU; with its process group's number.
+    """
+
+    pipe: Path
+    lock: Path
+
+    @property
+    def runs(self) -> bool:
+        """Whether somebody holds the lock."""
+        try:
+            with self.lock.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def stop(self) -> None:
+        """Write into the pipe; kill it if that does not help."""
+        if not self.runs:
+            return
+        group = self.lock.read_text(encoding="ascii").strip()
+        with suppress(OSError):  # nobody reads it any more
+            pipe = os.open(self.pipe, os.O_WRONLY | os.O_NONBLOCK)
+            os.write(pipe, b"\n")
+            os.close(pipe)
+        try:
+            wait_for("a machine to end", lambda: not self.runs, seconds=STOP_SECONDS)
+        except HarnessError:
+            with suppress(ProcessLookupError):
+                os.killpg(int(group), signal.SIGKILL)
+            wait_for("a killed machine to end", lambda: not self.runs, seconds=STOP_SECONDS)
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """A machine that was started.
@@ -76,14 +160,14 @@ class Machine:
     Attributes:
         role: "server" or "client".
         folder: where its files are.
-        process: what runs QEMU, and ends when it does (`_UNTIL_WE_END`).
         port: the port on 127.0.0.1 that leads to its sshd.
+        keeper: what runs QEMU, and ends when it does (`_UNTIL_WE_END`).
     """
 
     role: str
     folder: Path
-    process: "subprocess.Popen[bytes]"
     port: int
+    keeper: "Keeper"
 
     @property
     def console(self) -> str:
@@ -96,7 +180,7 @@ class Machine:
     @property
     def runs(self) -> bool:
         """Whether its process is there."""
-        return self.process.poll() is None
+        return self.keeper.runs
 
     @property
     def last_words(self) -> str:
@@ -129,14 +213,7 @@ class Machine:
 
     def stop(self) -> None:
         """End it; its disk is an overlay that nobody needs any more."""
-        if self.process.stdin:
-            self.process.stdin.close()
-        try:
-            self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            with suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        self.keeper.stop()
 
 
 def qemu() -> str:
@@ -228,34 +305,75 @@ def _command(plan: Plan, folder: Path, image: Image, accelerated: str, port: int
     ]  # fmt: skip
 
 
-def start(plan: Plan, folder: Path, image: Image, accelerated: str) -> Machine:
-    """Start a machine; it boots while this returns.
-
-    Raises:
-        HarnessError: QEMU could not be started; says what it said.
-    """
+def _made(plan: Plan, folder: Path, image: Image) -> None:
+    """The files of a machine: its configuration, and an overlay of the image's disk."""
     (folder / f"{plan.role}.tar").write_bytes(_archive(plan.files))
     overlay = folder / f"{plan.role}.qcow2"
     make = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(image.disk), "-F", "raw", str(overlay)]
     made = subprocess.run(make, capture_output=True, text=True, check=False)
     if made.returncode:
         raise HarnessError(f"vm: qemu-img ended with status {made.returncode}: {one_line(made.stderr)}")
-    port = _free_port()
+
+
+def _keeper(
+    plan: Plan, folder: Path, command: list[str], stdin: int, held: int | None = None
+) -> "subprocess.Popen[bytes]":
+    """Start what runs a machine; it stays and holds the lock's descriptor, or removes the folder in the end."""
+    ends = (str(folder), "/dev/null") if held is None else ("", f"{plan.role}.lock")
     errors = folder / f"{plan.role}.errors"
     with held_back(), errors.open("wb") as said:
         process = subprocess.Popen(
-            ["sh", "-c", _UNTIL_WE_END, "sh", str(folder), *_command(plan, folder, image, accelerated, port)],
+            ["sh", "-c", _UNTIL_WE_END, "sh", *ends, *command],
             cwd=folder,
-            stdin=subprocess.PIPE,
+            stdin=stdin,
             stdout=said,
             stderr=said,
+            pass_fds=() if held is None else (held,),
             start_new_session=True,  # Ctrl-C is for the harness
         )
-    machine = Machine(plan.role, folder, process, port)
     with suppress(subprocess.TimeoutExpired):
         process.wait(0.1)  # what is wrong with its command line it says at once
         raise HarnessError(f"vm: QEMU ended with status {process.returncode}: {one_line(errors.read_text())}")
+    return process
+
+
+def start(plan: Plan, folder: Path, image: Image, accelerated: str) -> Machine:
+    """Start a machine that ends with us; it boots while this returns.
+
+    Raises:
+        HarnessError: QEMU could not be started; says what it said.
+    """
+    _made(plan, folder, image)
+    port = _free_port()
+    process = _keeper(plan, folder, _command(plan, folder, image, accelerated, port), subprocess.PIPE)
+    return Machine(plan.role, folder, port, OwnKeeper(process))
+
+
+def start_kept(plan: Plan, folder: Path, image: Image, accelerated: str) -> Machine:
+    """Start a machine that stays when we end; it boots while this returns.
+
+    Raises:
+        HarnessError: QEMU could not be started; says what it said.
+    """
+    _made(plan, folder, image)
+    port = _free_port()
+    machine = kept_machine(plan.role, folder, port)
+    os.mkfifo(folder / f"{plan.role}.pipe", 0o600)
+    pipe = os.open(folder / f"{plan.role}.pipe", os.O_RDWR)  # its own writer: it never ends
+    with (folder / f"{plan.role}.lock").open("wb") as lock:
+        held = fcntl.fcntl(lock, fcntl.F_DUPFD_CLOEXEC, 10)  # the keeper's script uses 3
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            _keeper(plan, folder, _command(plan, folder, image, accelerated, port), pipe, held)
+        finally:
+            os.close(held)
+            os.close(pipe)
     return machine
+
+
+def kept_machine(role: str, folder: Path, port: int) -> Machine:
+    """A machine that was started to stay, by whomsoever."""
+    return Machine(role, folder, port, StayingKeeper(folder / f"{role}.pipe", folder / f"{role}.lock"))
 
 
 @contextmanager
