@@ -338,6 +338,16 @@ def handshake_sent_again(good: Good) -> Iterator[Mutant]:
         yield variant_of(f"{name} sent again", good, _sent_again(good, segment.row, segment.row))
 
 
+def syn_answered_twice(good: Good) -> Iterator[Mutant]:
+    """The first SYN-ACK was lost: the SYN comes again and is answered, and the answer's own timeout ends just then."""
+    syn, syn_ack = good.conversation.syn.row, good.conversation.syn_ack.row
+    rows = [good.rows[syn].but(time=good.rows[syn]["time"] - 1000 * MILLISECOND), good.rows[syn].again(0)]
+    rows += [good.rows[syn_ack], good.rows[syn_ack].again(0).but(time=good.rows[syn_ack]["time"] + MILLISECOND // 10)]
+    later = (row.but(time=row["time"] + MILLISECOND) for row in good.rows[syn_ack + 1 :])
+    if syn_ack == syn + 1:
+        yield variant_of("SYN sent again, and answered twice", good, (*good.rows[:syn], *rows, *later))
+
+
 def data_sent_again(good: Good) -> Iterator[Mutant]:
     """Data sent again before and after its ACK, and data that was lost before it could be captured."""
     rows = good.rows
@@ -545,6 +555,15 @@ def _with_the_last_ack_lost(talk: _Talk, one: End, two: End) -> None:
     talk.repeat(ack)
 
 
+def _with_a_fin_sent_again_that_is_answered_late(talk: _Talk, one: End, two: End) -> None:
+    """The first FIN's ACK was lost; that of the FIN that came again is overtaken by the other FIN."""
+    fin = talk.say(one, "F.")
+    talk.repeat(fin)
+    talk.say(two, "F.")
+    talk.say(one, ".")
+    talk.say(two, ".")
+
+
 def _after_a_keep_alive(talk: _Talk, one: End, two: End) -> None:
     """RFC 9293 §3.8.4: by default after two hours, a segment one before the next number, and its ACK."""
     probe = talk.say(one, ".", after=7200_000 * MILLISECOND)
@@ -570,6 +589,9 @@ closed_at_once_too = _closed("by both at once, answered the other way round", _a
 fin_with_data = _closed("by FINs with data", _with_data_in_the_fin)
 half_closed = _closed("by halves", _half_closed)
 last_ack_lost = _closed("with the last ACK lost", _with_the_last_ack_lost)
+fin_answered_late = _closed(
+    "with the ACK of a FIN that came again after all", _with_a_fin_sent_again_that_is_answered_late
+)
 kept_alive = _closed("after a keep-alive", _after_a_keep_alive)
 
 
@@ -608,8 +630,8 @@ def other_files(good: Good) -> Iterator[Mutant]:
 
 
 LEGAL_VARIANTS: tuple[Family, ...] = (
-    other_isns, ipv6, advice, other_options, handshake_sent_again, data_sent_again, fin_sent_again, captured_twice,
-    ack_captured_twice, overtaken, ack_overtaken_by_ack, other_acks, split_in_halves, last_byte_alone, first_byte_alone,
-    joined, closed_in_four, closed_in_three, closed_at_once, closed_at_once_too, fin_with_data, half_closed,
-    last_ack_lost, kept_alive, other_files,
+    other_isns, ipv6, advice, other_options, handshake_sent_again, syn_answered_twice, data_sent_again, fin_sent_again,
+    captured_twice, ack_captured_twice, overtaken, ack_overtaken_by_ack, other_acks, split_in_halves, last_byte_alone,
+    first_byte_alone, joined, closed_in_four, closed_in_three, closed_at_once, closed_at_once_too, fin_with_data,
+    half_closed, last_ack_lost, fin_answered_late, kept_alive, other_files,
 )  # fmt: skip

@@ -173,17 +173,11 @@ class Conversation:
     @cached_property
     def options_by_row(self) -> tuple[Options, ...]:
         """The TCP options of each of its segments."""
-        names = ("mss", "wscale", "sack_permitted", "sack", "tsval", "tsecr")
-        return tuple(
-            Options(
-                None if mss == ABSENT else mss,
-                None if scale == ABSENT else scale,
-                bool(permitted),
-                bool(sack),
-                None if ABSENT in (tsval, tsecr) else (tsval, tsecr),
-            )
-            for mss, scale, permitted, sack, tsval, tsecr in zip(*map(self.column, names), strict=True)
-        )
+        mss, scale = ([None if it == ABSENT else it for it in self.column(name)] for name in ("mss", "wscale"))
+        stamps = zip(self.column("tsval"), self.column("tsecr"), strict=True)
+        timestamps = [None if ABSENT in both else both for both in stamps]
+        permitted, sack = (map(bool, self.column(name)) for name in ("sack_permitted", "sack"))
+        return tuple(map(Options, mss, scale, permitted, sack, timestamps))
 
     @cached_property
     def _all_frames(self) -> tuple[int, ...]:
@@ -213,10 +207,12 @@ class Conversation:
     @cached_property
     def first_fin_ack(self) -> dict[End, Segment | None]:
         """The peer's first segment that acknowledges each end's FIN, without counting as looked at."""
-        acks, found = self.positions("ack"), dict[End, Segment | None]()
+        acks, found = self.positions("ack"), dict[End, Segment | None].fromkeys(ENDS)
         for end, fin in self.first_fin.items():
-            answers = (s for s in self.sent_by[other(end)] if s.has_ack and not s.has_rst)
-            found[end] = next((s for s in answers if acks[s.row] >= fin.relative[1]), None) if fin else None
+            if fin is not None:
+                stop = fin.relative[1]
+                covering = (s for s in self.sent_by[other(end)] if acks[s.row] >= stop)
+                found[end] = next((s for s in covering if s.has_ack and not s.has_rst), None)
         return found
 
     @property
@@ -313,14 +309,22 @@ class Conversation:
         )
 
     def is_filled_later(self, end: End, start: int, stop: int, after: int) -> bool:
-        """Whether that end's segments captured after the row cover all from *start* to *stop*, and begin there."""
-        pieces = sorted((a, b) for a, b, row in self._occupied(end) if row > after and a >= start and b <= stop)
+        """Whether that end's segments captured after the row cover all from *start* to *stop*, and begin there.
+
+        One may go on behind *stop* with what had been sent before it: what is sent again is cut anew.
+        """
+        sent = self.positions("sent")
+        pieces = sorted(
+            (a, b)
+            for a, b, row in self._occupied(end)
+            if row > after and start <= a < stop and (b <= stop or b <= sent[row])
+        )
         reached = start
         for a, b in pieces:
             if a > reached:
                 return False
             reached = max(reached, b)
-        return reached == stop
+        return reached >= stop
 
     def is_free(self, end: End, start: int, stop: int, before: int) -> bool:
         """Whether none of that end's segments captured before the row covers anything from *start* to *stop*."""
@@ -348,13 +352,11 @@ class Conversation:
         """Both ends' states after each segment."""
         now = list(self._verdict.first)
         by_row: list[tuple[State, State]] = []
-        waiting = iter(self.steps)
-        pending = next(waiting, None)
-        for row in range(len(self.rows.rows)):
-            while pending is not None and pending.row == row:
-                now[pending.end] = pending.state
-                pending = next(waiting, None)
-            by_row.append((now[0], now[1]))
+        for step in self._verdict.steps:
+            row = self.control_rows[step.row]
+            by_row += [(now[0], now[1])] * (row - len(by_row))  # up to it, nothing has changed
+            now[step.end] = step.state
+        by_row += [(now[0], now[1])] * (len(self.rows.rows) - len(by_row))
         return tuple(by_row)
 
     @property

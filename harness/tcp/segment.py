@@ -191,8 +191,10 @@ class Segment:
         row, start, stop = self.row, self._position("position"), self._position("end")
         if offset > 0:
             return conversation.is_filled_later(self.sender, self._position("sent"), start, after=row)
-        on_boundary = any(conversation.is_boundary(self.sender, place, before=row) for place in (start, stop))
-        return stop > start and on_boundary and conversation.is_free(self.sender, start, stop, before=row)
+        began, ended = (conversation.is_boundary(self.sender, place, before=row) for place in (start, stop))
+        if began and ended:  # what is sent again fills a hole and goes on
+            return stop > start
+        return stop > start and (began or ended) and conversation.is_free(self.sender, start, stop, before=row)
 
     @property
     def sent_again_after(self) -> int | None:
