@@ -5,11 +5,14 @@ from pathlib import Path
 from invoke.context import Context
 from invoke.tasks import task
 
-from harness.cli import ROOT, command
+from harness.cli import ROOT, command, speaking_command
 from harness.errors import HarnessError, one_line
+from harness.language import LANGUAGES
 
 LAB_HELP = {"lab": "the lab whose rubric judges (default: handshake)"}
+LANG_HELP = {"lang": f"the language to speak: {', '.join(LANGUAGES)} (default: the locale's)"}
 OUTPUT_HELP = {
+    **LANG_HELP,
     "json": "print results.json and nothing else",
     "S": "absolute sequence numbers, as tcpdump -S prints them",
 }
@@ -20,6 +23,8 @@ RUN_HELP = {
     "out": "the run folder (default: runs/<UTC time>-handshake)",
     "assignment": "your assignment.yaml: its nonce goes into run.json, and into the responder's SSH banner if it can",
     "keep": "with the provider vm: leave both machines up for the next run, until ./invoke down",
+    "both": "capture on both hosts, and join the captures: what was sent, when it arrived, what never did",
+    "no_key": "log in from server to client with the server host's own credentials, not with a key for this run",
     **OUTPUT_HELP,
 }
 
@@ -45,6 +50,8 @@ def _run_lab(  # noqa: PLR0913 - the switches of two tasks
     S: bool,
     json: bool,
     keep: bool,
+    both: bool,
+    no_key: bool,
     slow: bool = False,
 ) -> int:
     from harness.lab import run_lab
@@ -60,11 +67,13 @@ def _run_lab(  # noqa: PLR0913 - the switches of two tasks
         assignment=_path(assignment),
         slow=slow,
         keep=keep,
+        both=both,
+        own_key=not no_key,
     )
 
 
 @task(help=RUN_HELP)
-@command
+@speaking_command
 def run_handshake_lab(  # noqa: PLR0913
     _context: Context,
     inventory: str = str(ROOT / "inventory.yaml"),
@@ -75,9 +84,13 @@ def run_handshake_lab(  # noqa: PLR0913
     S: bool = False,
     json: bool = False,
     keep: bool = False,
+    both: bool = False,
+    no_key: bool = False,
 ) -> int:
     """Run the handshake lab on the two hosts: capture one ssh session, judge it, show the verdict."""
-    return _run_lab("handshake", inventory, provider, close, out, assignment, S=S, json=json, keep=keep)
+    return _run_lab(
+        *("handshake", inventory, provider, close, out, assignment), S=S, json=json, keep=keep, both=both, no_key=no_key
+    )
 
 
 @task(
@@ -89,7 +102,7 @@ def run_handshake_lab(  # noqa: PLR0913
         "slow": "the scenes too that take a minute or more (time-wait)",
     }
 )
-@command
+@speaking_command
 def run(  # noqa: PLR0913
     _context: Context,
     lab: str,
@@ -102,9 +115,19 @@ def run(  # noqa: PLR0913
     json: bool = False,
     slow: bool = False,
     keep: bool = False,
+    both: bool = False,
+    no_key: bool = False,
 ) -> int:
     """Run any lab on the two hosts: capture, judge, show the verdict."""
-    return _run_lab(lab, inventory, provider, close, out, assignment, S=S, json=json, keep=keep, slow=slow)
+    return _run_lab(
+        *(lab, inventory, provider, close, out, assignment),
+        S=S,
+        json=json,
+        keep=keep,
+        both=both,
+        no_key=no_key,
+        slow=slow,
+    )
 
 
 @task(
@@ -114,9 +137,10 @@ def run(  # noqa: PLR0913
         "out": "the folder for claims.json and a run folder a lab (default: runs/<UTC time>-reproduce-article)",
         "only": "these claims: C10,C16",
         "slow": "watch TIME-WAIT to its end, which takes a minute",
+        **LANG_HELP,
     }
 )
-@command
+@speaking_command
 def reproduce_article(
     _context: Context,
     inventory: str = str(ROOT / "inventory.yaml"),
@@ -131,8 +155,8 @@ def reproduce_article(
     return reproduce(inventory=Path(inventory), provider=provider, out=_path(out), only=only, slow=slow)
 
 
-@task
-@command
+@task(help=LANG_HELP)
+@speaking_command
 def labs(_context: Context) -> int:
     """List the labs there are."""
     from harness.lab import list_labs
@@ -141,7 +165,7 @@ def labs(_context: Context) -> int:
 
 
 @task(help={"capture": "the capture file to judge", **LAB_HELP, **OUTPUT_HELP})
-@command
+@speaking_command
 def check(
     _context: Context,
     capture: str,
@@ -163,9 +187,10 @@ def check(
         "segments": "every conversation's segments too",
         "filter": "only conversations with this end: HOST:PORT, HOST or :PORT",
         "S": OUTPUT_HELP["S"],
+        **LANG_HELP,
     },
 )
-@command
+@speaking_command
 def analyze(
     _context: Context,
     capture: list[str],
@@ -180,6 +205,46 @@ def analyze(
     if not capture:
         raise HarnessError("which capture? ./invoke analyze --capture FILE")
     return analyze_capture([Path(name) for name in capture], json=json, segments=segments, filter_=filter, absolute=S)
+
+
+@task(
+    help={
+        "capture": "the capture file: pcap, pcapng, or gzip of either",
+        "out": "the pcapng file to write",
+        "lab": "the lab whose checks are to be told of, or none (default: handshake)",
+        "answers": "the answers.yaml to be judged too",
+    }
+)
+@command
+def annotate(_context: Context, capture: str, out: str, lab: str = "handshake", answers: str | None = None) -> int:
+    """Write a capture's frames with comments for Wireshark: what each is, and which checks speak of it."""
+    from harness.annotating import annotate as annotate_capture
+
+    return annotate_capture(lab, Path(capture), _path(answers), Path(out))
+
+
+@task(
+    help={
+        "capture": "the capture file: pcap, pcapng, gzip of either, or tcpdump's text",
+        "run": "a run folder, instead of a capture",
+        "lab": "the lab whose rubric judges (default: the run's; of a capture, none)",
+        "answers": "answers.yaml, to be judged too",
+        "out": "the page to write: FILE.html (default: report.html in the run folder)",
+    }
+)
+@command
+def report(
+    _context: Context,
+    capture: str | None = None,
+    run: str | None = None,
+    lab: str | None = None,
+    answers: str | None = None,
+    out: str | None = None,
+) -> int:
+    """Write the report page: ladder, arithmetic, checks, states and times in one HTML file that loads nothing."""
+    from harness.reporting import report as write_page
+
+    return write_page(capture=_path(capture), run=_path(run), lab=lab, answers=_path(answers), out=_path(out))
 
 
 @task(
@@ -212,9 +277,10 @@ def assign(
         "student": "your id, as on the roster",
         "key": "the ssh key to sign with; none for no signature (default: ~/.ssh/id_ed25519, if it is there)",
         "out": "the bundle's file (default: STUDENT-LAB.zip beside the run folder)",
+        **LANG_HELP,
     }
 )
-@command
+@speaking_command
 def submit(_context: Context, run: str, student: str, key: str | None = None, out: str | None = None) -> int:
     """Check a run as the grader will, ask the lab's questions, and make the bundle to hand in, signed."""
     from harness.submitting import submit as submit_run
@@ -239,10 +305,11 @@ def submit(_context: Context, run: str, student: str, key: str | None = None, ou
         "layout": "how submissions are named: auto, plain, moodle, canvas, gradescope",
         "export": "also for: gradescope, canvas, moodle, autolab (commas between several)",
         "cluster": "the address of a Dask scheduler that judges: tcp://HOST:PORT",
-        "lang": "the language of the feedback: en",
+        "pages": "who gets a report page, too: all, none, or auto, which is all of up to 500 (default: auto)",
+        "lang": f"the language of the feedback, and here: {', '.join(LANGUAGES)} (default: the locale's)",
     },
 )
-@command
+@speaking_command
 def grade(  # noqa: PLR0913
     _context: Context,
     submissions: str,
@@ -259,7 +326,7 @@ def grade(  # noqa: PLR0913
     layout: str = "auto",
     export: list[str] | None = None,
     cluster: str | None = None,
-    lang: str = "en",
+    pages: str = "auto",
 ) -> int:
     """Grade a folder of submissions: marks, feedback for each student, and a list of what needs a human eye."""
     from harness.grading.grader import Order
@@ -281,7 +348,7 @@ def grade(  # noqa: PLR0913
             layout=layout,
             exports=tuple(name for one in export or () for name in one.split(",")),
             cluster=cluster,
-            lang=lang,
+            pages=pages,
         )
     )
 
@@ -292,9 +359,10 @@ def grade(  # noqa: PLR0913
         "private": "a folder with checks of your own, test_*.py, to be proven with it",
         "every": "change the fields of every segment, not of a sample",
         "json": "print the document (schema tcp-lab/proof/v1) and nothing else",
+        **LANG_HELP,
     }
 )
-@command
+@speaking_command
 def prove_rubric(
     _context: Context, lab: str = "handshake", private: str | None = None, every: bool = False, json: bool = False
 ) -> int:
@@ -332,8 +400,8 @@ def gradescope_bundle(_context: Context, lab: str = "handshake", out: str | None
     return 0
 
 
-@task
-@command
+@task(help=LANG_HELP)
+@speaking_command
 def doctor(_context: Context) -> int:
     """Say what this machine can run, and the mend for each lack."""
     from harness.doctor import report
@@ -373,6 +441,64 @@ def down(_context: Context) -> int:
     return end()
 
 
+@task(
+    help={
+        "inventory": RUN_HELP["inventory"],
+        "yes": "accept the keys without being asked (for scripts: compare the fingerprints first)",
+        "replace": "take a new key in place of one that is pinned: the host was set up anew",
+    }
+)
+@command
+def trust(
+    _context: Context,
+    inventory: str = str(ROOT / "inventory.yaml"),
+    yes: bool = False,
+    replace: bool = False,
+) -> int:
+    """Show the host keys of machines that you have already, and pin them in known_hosts beside the inventory."""
+    from harness.trusting import trust as show_and_pin
+
+    return show_and_pin(Path(inventory), yes=yes, replace=replace)
+
+
+@task(
+    help={
+        "inventory": RUN_HELP["inventory"],
+        "provider": "hosts: on both hosts of the inventory, too (default: the inventory's provider)",
+    }
+)
+@command
+def clean(_context: Context, inventory: str = str(ROOT / "inventory.yaml"), provider: str | None = None) -> int:
+    """Remove what runs that were killed have left, and nothing else; says what it was."""
+    from harness.cleaning import clean as remove_leftovers
+
+    return remove_leftovers(Path(inventory), provider)
+
+
+@task(
+    help={
+        "runs": "how often (default: 100)",
+        "at_once": "so many at the same time (default: 1)",
+        "inventory": RUN_HELP["inventory"],
+        "provider": RUN_HELP["provider"],
+        "out": "the folder for the runs that did not pass (default: runs/<UTC time>-soak)",
+    }
+)
+@command
+def soak(
+    _context: Context,
+    runs: str = "100",
+    at_once: str = "1",
+    inventory: str = str(ROOT / "inventory.yaml"),
+    provider: str | None = None,
+    out: str | None = None,
+) -> int:
+    """Run the handshake lab many times, with each kind of close: what goes wrong, by kind, and the memory it takes."""
+    from harness.soaking import soak as run_many
+
+    return run_many(_number(runs, "--runs"), _number(at_once, "--at-once"), Path(inventory), provider, _path(out))
+
+
 @task
 @command
 def vm_build(_context: Context) -> int:
@@ -380,6 +506,22 @@ def vm_build(_context: Context) -> int:
     from harness.building import vm_build as build
 
     return build()
+
+
+@task(
+    help={
+        "inventory": RUN_HELP["inventory"],
+        "out": "the folder for the pictures (default: docs/images)",
+    }
+)
+@command
+def screenshots(
+    _context: Context, inventory: str = str(ROOT / "inventory.yaml"), out: str = str(ROOT / "docs" / "images")
+) -> int:
+    """Make the documents' pictures from a real run, with headless Chromium."""
+    from harness.picturing import screenshots as take
+
+    return take(inventory=Path(inventory), out=Path(out))
 
 
 @task(
@@ -421,6 +563,15 @@ def lint(_context: Context, fix: bool = False) -> int:
     from harness.developing import lint as run_lint
 
     return run_lint(fix=fix)
+
+
+@task
+@command
+def catalogue(_context: Context) -> int:
+    """Take the texts to translate from the source into each language's catalogue; translations are kept."""
+    from harness.catalogues import update
+
+    return update()
 
 
 @task

@@ -14,6 +14,8 @@ from harness.captures.capture import Capture
 from harness.captures.reading import MAX_BYTES, CapturePieces, read_file, read_many
 from harness.cli import NOT_JUDGED, complain, print_styled, width
 from harness.errors import HarnessError, one_line
+from harness.language import _
+from harness.messages import translated
 from harness.reports.analysis import Row, Source, as_json, as_text
 from harness.tcp.segments import Segments
 from harness.tcp.summary import summaries, summaries_of_many
@@ -167,7 +169,7 @@ def analyze(paths: list[Path], *, json: bool, segments: bool, filter_: str | Non
         if isinstance(found, HarnessError):
             if len(paths) == 1:
                 raise found
-            complain(one_line(str(found), 1000))
+            complain(one_line(translated(str(found)), 1000))
             status = NOT_JUDGED
             continue
         source, rows = found
@@ -177,5 +179,6 @@ def analyze(paths: list[Path], *, json: bool, segments: bool, filter_: str | Non
             title = [(str(path), "bold")] if len(paths) > 1 else []
             print_styled(chain(title, as_text(source, rows, width=width(), absolute=absolute)))
         if source.damage:
-            complain(f"{path}: {source.damage}; what stands before it was analyzed")
+            words = _("{file}: {damage}; what stands before it was analyzed")
+            complain(words.format(file=path, damage=translated(source.damage)))
     return status

@@ -1,6 +1,7 @@
 """The border between tasks and the terminal: one clear line for every error, colour and progress only on a terminal."""
 
 import functools
+import inspect
 import os
 import shutil
 import sys
@@ -11,6 +12,8 @@ from typing import Any, TypeVar
 
 from harness import interrupts
 from harness.errors import HarnessError, one_line
+from harness.language import ENGLISH, _, language, speaking
+from harness.messages import translated
 
 F = TypeVar("F", bound=Callable[..., Any])
 NOT_JUDGED = 2
@@ -36,28 +39,53 @@ def command(body: F) -> F:
 
     @functools.wraps(body)
     def wrapped(*args: Any, **kwargs: Any) -> None:
-        status: int | None
-        try:
-            interrupts.let_in()
-            status = body(*args, **kwargs)
-            interrupts.ignore()
-        except KeyboardInterrupt:
-            complain("interrupted: everything started was stopped, nothing was judged")
-            status = NOT_JUDGED
-        except HarnessError as error:
-            complain(one_line(str(error), 1000))
-            status = NOT_JUDGED
-        except BrokenPipeError:  # the reader of our output has gone (| head)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            status = NOT_JUDGED
-        except OSError as error:  # the terminal or a disk that is full
-            name = f"{error.filename}: " if error.filename else ""
-            complain(one_line(f"{name}{error.strerror or error}"))
-            status = NOT_JUDGED
-        if status:
-            sys.exit(status)
+        with speaking(ENGLISH):
+            if status := _status(functools.partial(body, *args, **kwargs)):
+                sys.exit(status)
 
     return wrapped  # type: ignore[return-value]
+
+
+def speaking_command(body: F) -> F:
+    """A `command` that speaks to people: it has a switch --lang more; without it, it speaks the locale's language."""
+
+    @functools.wraps(body)
+    def wrapped(*args: Any, lang: str | None = None, **kwargs: Any) -> None:
+        try:
+            chosen = language(lang)
+        except HarnessError as error:
+            complain(str(error))
+            sys.exit(NOT_JUDGED)
+        with speaking(chosen):
+            if status := _status(functools.partial(body, *args, **kwargs)):
+                sys.exit(status)
+
+    given = inspect.signature(body)
+    more = inspect.Parameter("lang", inspect.Parameter.KEYWORD_ONLY, default=None)
+    wrapped.__signature__ = given.replace(parameters=[*given.parameters.values(), more])  # type: ignore[attr-defined]
+    return wrapped  # type: ignore[return-value]
+
+
+def _status(body: Callable[[], int | None]) -> int | None:
+    """A task's exit status; says what went wrong in it."""
+    try:
+        interrupts.let_in()
+        status = body()
+        interrupts.ignore()
+    except KeyboardInterrupt:
+        complain(_("interrupted: everything started was stopped, nothing was judged"))
+        return NOT_JUDGED
+    except HarnessError as error:
+        complain(one_line(translated(str(error)), 1000))
+        return NOT_JUDGED
+    except BrokenPipeError:  # the reader of our output has gone (| head)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOT_JUDGED
+    except OSError as error:  # the terminal or a disk that is full
+        name = f"{error.filename}: " if error.filename else ""
+        complain(one_line(f"{name}{error.strerror or error}"))
+        return NOT_JUDGED
+    return status
 
 
 def is_terminal() -> bool:
@@ -73,7 +101,7 @@ def width() -> int:
 def print_styled(lines: Iterable[tuple[str, str]]) -> None:
     """Print (text, style) lines; styled on a terminal only."""
     if not is_terminal() or "NO_COLOR" in os.environ:
-        for text, _ in lines:
+        for text, _style in lines:
             say(text.rstrip())
         return
     from rich.console import Console
@@ -93,9 +121,9 @@ def progress(*, quiet: bool) -> Iterator[Callable[[str], None]]:
     if quiet:
         yield lambda _name: None
     elif not sys.stderr.isatty():
-        yield lambda name: complain(f"· {name}")
+        yield lambda name: complain(f"· {translated(name)}")
     else:
         from harness.reports.steps import live_steps
 
         with live_steps() as announce:
-            yield announce
+            yield lambda name: announce(translated(name))

@@ -9,6 +9,14 @@ class HarnessError(Exception):
     """
 
 
+class LoginRefusedError(HarnessError):
+    """A host lets nobody in with the keys, or the password, that were there; another password may help."""
+
+
+class LostError(HarnessError):
+    """A host cannot be reached, or not any more."""
+
+
 def one_line(text: str, limit: int = 300) -> str:
     """Fold any text (a tool's stderr, a foreign exception) into one printable line of at most *limit* characters."""
     folded = " ".join("".join(c if c.isprintable() or c.isspace() else "?" for c in text).split())

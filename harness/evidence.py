@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.answers import Scalar
 from harness.captures.reading import load_capture
 from harness.errors import HarnessError
-from harness.runs import CAPTURE, RunRecord, read_run
+from harness.runs import CAPTURE, CLIENT_CAPTURE, RunRecord, read_run
 from harness.tcp.conversation import Conversation, conversations
 
 SSH_PORT = 22
@@ -71,3 +71,13 @@ def evidence_of_run(folder: Path) -> Evidence:
     path = folder / CAPTURE
     found = conversations(load_capture(path).segments)
     return Evidence(lab_conversation(found, str(path), run), run, conversations=tuple(found))
+
+
+def seen_by_client(folder: Path, run: RunRecord) -> Conversation:
+    """The lab's conversation as the client host captured it.
+
+    Raises:
+        HarnessError: that capture is not whole, or does not hold it.
+    """
+    path = folder / CLIENT_CAPTURE
+    return lab_conversation(conversations(load_capture(path).segments), str(path), run)

@@ -11,19 +11,30 @@ from typing import Any
 from harness.announcing import Announce
 from harness.errors import HarnessError
 from harness.grading.nonces import Assignment
-from harness.hosts.host import Testbed, together
+from harness.hosts.host import Host, Testbed, together
+from harness.hosts.lock import alone
 from harness.hosts.testbeds import testbed_for
 from harness.interrupts import stop_if_asked
 from harness.inventory import Inventory
 from harness.kernel_states import HostStates
-from harness.observer import observing
+from harness.observer import Observer, observing
 from harness.preflight import HostFacts, preflight
-from harness.runs import CAPTURE, RUN, RUN_SCHEMA, STATES, STATES_SCHEMA, RunFolder, dump_json, listing_file
+from harness.runs import (
+    CAPTURE,
+    CLIENT_CAPTURE,
+    RUN,
+    RUN_SCHEMA,
+    STATES,
+    STATES_SCHEMA,
+    RunFolder,
+    dump_json,
+    listing_file,
+)
 from harness.session import FourTuple, prepared, session
-from harness.tcpdump import Captured, capturing
+from harness.tcpdump import Capture, Captured, capturing
 from harness.waiting import wait_for
 
-CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = 15.0  # where the network loses what is sent, it is sent again after ever longer times
 
 
 @dataclass(slots=True)
@@ -64,6 +75,7 @@ class Experiment:
         began: seconds since the epoch.
         assignment: whose run it is, if one was given.
         listings: what tcpdump showed on a terminal, by name.
+        captured_by_client: the client host's capture, if one was asked for.
     """
 
     lab: str
@@ -80,6 +92,7 @@ class Experiment:
     began: float
     assignment: Assignment | None = None
     listings: dict[str, str] = field(default_factory=dict)
+    captured_by_client: Captured | None = None
 
     @property
     def nonce_is_on_the_wire(self) -> bool:
@@ -89,6 +102,8 @@ class Experiment:
     def write(self, folder: RunFolder) -> None:
         """Write the capture, run.json and states.json."""
         folder.write(CAPTURE, self.captured.pcap)
+        if self.captured_by_client:
+            folder.write(CLIENT_CAPTURE, self.captured_by_client.pcap)
         folder.write("listing.txt", self.captured.listing)
         for name, text in self.listings.items():
             folder.write(listing_file(name), text)
@@ -117,15 +132,29 @@ class Experiment:
             "capture_sha256": self.captured.sha256,
             "timings": self.timings,
         }
+        if self.captured_by_client:
+            document["client_capture"] = {
+                "tcpdump_counters": self.captured_by_client.counters,
+                "sha256": self.captured_by_client.sha256,
+            }
         if self.assignment:
             document["assignment"] = {**asdict(self.assignment), "on_the_wire": self.nonce_is_on_the_wire}
         folder.write(RUN, dump_json(document))
 
 
-def capture_filter(testbed: Testbed) -> str:
-    """The pcap-filter(7) expression for the lab's two hosts and port; the harness's own traffic is not in it."""
+def others_excluded(facts: dict[str, HostFacts]) -> str:
+    """The end of a pcap-filter(7) expression that leaves out the connections which were there before the lab's.
+
+    Those are other people's, and the harness's own, which may be on the lab link where it reaches one host by way of
+    the other, or runs on one. Connections that are opened later are told apart by the lab's 4-tuple.
+    """
+    return "".join(f" and not port {port}" for port in sorted({port for one in facts.values() for port in one.others}))
+
+
+def capture_filter(testbed: Testbed, facts: dict[str, HostFacts]) -> str:
+    """The pcap-filter(7) expression for the lab's two hosts and port, without connections that are there already."""
     server, client = (host.entry for host in testbed.hosts)
-    return f"host {server.address} and host {client.address} and tcp port {client.port}"
+    return f"host {server.address} and host {client.address} and tcp port {client.port}{others_excluded(facts)}"
 
 
 def _shows_the_close(pcap: bytes, four_tuple: FourTuple) -> bool:
@@ -139,8 +168,32 @@ def _shows_the_close(pcap: bytes, four_tuple: FourTuple) -> bool:
     )
 
 
-def run_experiment(
-    inventory: Inventory, provider: str, close: str | None, announce: Announce, assignment: Assignment | None = None
+@contextmanager
+def _capturing_on(
+    hosts: tuple[Host, ...], directory: str, expression: str, facts: dict[str, HostFacts]
+) -> Iterator[tuple[Capture, Capture | None]]:
+    """Capture on one host, or on both."""
+    with ExitStack() as stack:
+        captures = [
+            stack.enter_context(capturing(host, directory, expression, facts[host.role].tool)) for host in hosts
+        ]
+        yield captures[0], captures[1] if len(captures) > 1 else None
+
+
+def _is_over(pcap: bytes, observer: Observer, four_tuple: FourTuple) -> bool:
+    """Whether the capture shows the end, and both hosts are at it too: what was captured may be lost on its way."""
+    return _shows_the_close(pcap, four_tuple) and observer.settled(four_tuple.initiator, four_tuple.responder)
+
+
+def run_experiment(  # noqa: PLR0913 - one for each switch of the task
+    inventory: Inventory,
+    provider: str,
+    close: str | None,
+    announce: Announce,
+    assignment: Assignment | None = None,
+    *,
+    own_key: bool = True,
+    both: bool = False,
 ) -> Experiment:
     """Bring up the hosts, run the experiment, and take all down again.
 
@@ -150,6 +203,8 @@ def run_experiment(
         close: "three", "four" or "as-is"; None for what suits the provider.
         announce: told each step as it begins.
         assignment: whose run it is; its nonce goes into the client host's SSH banner where the harness owns the sshd.
+        own_key: False: the session is opened with the server host's own credentials.
+        both: capture on the client host, too.
 
     Raises:
         HarnessError: it could not be done; one line with the host, what was expected and what to do.
@@ -162,11 +217,15 @@ def run_experiment(
             testbed = stack.enter_context(testbed_for(inventory, provider, banner, announce))
         close = close or ("four" if testbed.owned else "as-is")
         with timings.step("check both hosts"):
-            facts = preflight(testbed)
-            ready = stack.enter_context(prepared(testbed, run_id, close))
+            stack.enter_context(alone(testbed, run_id, announce))
+            facts = preflight(testbed, announce, both=both)
+            ready = stack.enter_context(prepared(testbed, run_id, close, own_key=own_key))
         with timings.step("start tcpdump on the server host"):
             observer = stack.enter_context(observing(testbed, run_id))
-            capture = stack.enter_context(capturing(testbed.server, ready.directory, capture_filter(testbed)))
+            expression = capture_filter(testbed, facts)
+            capture, second = stack.enter_context(
+                _capturing_on(testbed.hosts if both else testbed.hosts[:1], ready.directory, expression, facts)
+            )
         with timings.step("open ssh from server to client"):
             opened = stack.enter_context(session(testbed, ready, close))
         with timings.step("close it"):
@@ -175,7 +234,7 @@ def run_experiment(
             try:
                 wait_for(
                     "the end of the connection in the capture",
-                    lambda: _shows_the_close(capture.so_far(), opened.four_tuple),
+                    lambda: not capture.process.runs or _is_over(capture.so_far(), observer, opened.four_tuple),
                     seconds=CLOSE_SECONDS,
                 )
             except HarnessError:
@@ -184,6 +243,7 @@ def run_experiment(
                 # Nothing ended: that is for the rubric to say.
         with timings.step("stop tcpdump, fetch the capture"):
             states, captured = together(observer.finish, capture.finish)
+            captured_by_client = second.finish() if second else None
         with timings.step("take all down"):
             stack.close()
     return Experiment(
@@ -195,8 +255,13 @@ def run_experiment(
         four_tuple=opened.four_tuple,
         captured=captured,
         states=states,
-        commands={"tcpdump": list(capture.command), "ssh": list(opened.command)},
+        commands={
+            "tcpdump": list(capture.command),
+            **({"tcpdump on the client host": list(second.command)} if second else {}),
+            "ssh": list(opened.command),
+        },
         details={"close_asked": close},
+        captured_by_client=captured_by_client,
         timings=timings.seconds,
         began=began,
         assignment=assignment,

@@ -13,6 +13,7 @@ from harness.errors import HarnessError, one_line
 
 ROLES = ("server", "client")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,14}")  # within the kernel's rule (dev_valid_name), printable
 
 
@@ -28,6 +29,7 @@ class HostEntry:
         interface: the lab link's interface on this host.
         ssh_alias: the Host of the user's ssh_config to connect by, if not the address.
         identity_file: the private key to connect with.
+        password_env: the environment variable that has its password (the password itself is nowhere).
     """
 
     role: str
@@ -37,6 +39,7 @@ class HostEntry:
     interface: str
     ssh_alias: str | None = None
     identity_file: str | None = None
+    password_env: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,9 @@ class Inventory:
         provider: who brings up the two hosts.
         server: the host that opens the session and captures.
         client: the host it connects to.
-        ssh_config: the user's ssh_config (only for hosts that exist already).
-        known_hosts: pinned host keys (only for hosts that exist already).
+        ssh_config: the user's ssh_config (only for hosts that exist already); beside the inventory if it has no path.
+        known_hosts: the file of pinned host keys, if not known_hosts beside the inventory (only for hosts that exist
+            already).
     """
 
     path: Path
@@ -108,7 +112,13 @@ def _address(value: Any, bad: Callable[[str], NoReturn]) -> str:
 
 
 def _host(role: str, value: Any, where: str) -> HostEntry:
-    entry = _mapping(value, where, {"address", "user", "port", "interface"}, {"ssh_alias", "identity_file"})
+    if isinstance(value, dict) and "password" in value:
+        raise HarnessError(
+            f"{where}.password: a password does not belong in a file that is shared and kept; leave it out to be asked "
+            "for it, or name the environment variable that has it: password_env: LAB_PASSWORD"
+        )
+    optional = {"ssh_alias", "identity_file", "password_env"}
+    entry = _mapping(value, where, {"address", "user", "port", "interface"}, optional)
 
     def bad(key: str) -> Callable[[str], NoReturn]:
         def report(expected: str) -> NoReturn:
@@ -126,6 +136,10 @@ def _host(role: str, value: Any, where: str) -> HostEntry:
     for key in ("ssh_alias", "identity_file"):
         if not isinstance(entry.get(key), str | None):
             bad(key)("a text")
+    variable = entry.get("password_env")
+    if variable is not None and not (isinstance(variable, str) and _VARIABLE.fullmatch(variable)):
+        # Not shown: who mistakes it for the password's place has written it there.
+        raise HarnessError(f"{where}.password_env: expected the name of an environment variable, such as LAB_PASSWORD")
     return HostEntry(
         role=role,
         address=_address(entry["address"], bad("address")),
@@ -134,6 +148,7 @@ def _host(role: str, value: Any, where: str) -> HostEntry:
         interface=entry["interface"],
         ssh_alias=entry.get("ssh_alias"),
         identity_file=entry.get("identity_file"),
+        password_env=variable,
     )
 
 

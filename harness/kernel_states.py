@@ -21,6 +21,22 @@ _NAMES = {
     "UNCONN": "CLOSED",
 }
 
+# Linux's numbers of the states (include/net/tcp_states.h), as /proc/net/tcp has them.
+_NUMBERS = {
+    1: "ESTAB",
+    2: "SYN-SENT",
+    3: "SYN-RECV",
+    4: "FIN-WAIT-1",
+    5: "FIN-WAIT-2",
+    6: "TIME-WAIT",
+    7: "CLOSE",
+    8: "CLOSE-WAIT",
+    9: "LAST-ACK",
+    10: "LISTEN",
+    11: "CLOSING",
+    12: "NEW-SYN-RECV",
+}
+
 _TRACE_LINE = re.compile(
     r"\s(?P<clock>\d+\.\d+): inet_sock_set_state: .*sport=(?P<sport>\d+) dport=(?P<dport>\d+) "
     r"saddr=(?P<saddr>\S+) daddr=(?P<daddr>\S+) .*oldstate=TCP_(?P<old>\w+) newstate=TCP_(?P<new>\w+)"
@@ -101,13 +117,29 @@ class HostStates:
         return cls(read("samples"), read("trace"), read("final"), None if clock is None else Clock(**clock))
 
 
+def _hexadecimal_end(text: str) -> str:
+    """An end as /proc/net/tcp has it, "0100007F:0016": the address's last byte first (on a little-endian machine)."""
+    address, _, port = text.partition(":")
+    return f"{'.'.join(map(str, reversed(bytes.fromhex(address))))}:{int(port, 16)}"
+
+
+def _of_proc(time: float, fields: list[str]) -> SocketState:
+    """A row of /proc/net/tcp (proc(5); the timer 3 is TIME-WAIT's, in hundredths of a second)."""
+    kind, _, left = fields[5].partition(":")
+    timer = f"timewait,{int(left, 16) // 100}sec,0" if kind == "03" else None
+    ends = (_hexadecimal_end(fields[1]), _hexadecimal_end(fields[2]))
+    return SocketState(time, *ends, rfc_name(_NUMBERS[int(fields[3], 16)]), timer)
+
+
 def parse_samples(text: str) -> tuple[SocketState, ...]:
-    """The output of the sampling loop: "@ TIME" lines, each followed by ss(8)'s rows."""
+    """The output of the sampling loop: "@ TIME" lines, each followed by ss(8)'s rows, or by /proc/net/tcp's."""
     found, time = [], 0.0
     for line in text.splitlines():
         fields = line.split()
         if fields[:1] == ["@"]:
             time = float(fields[1])
+        elif len(fields) >= 10 and fields[0].rstrip(":").isdecimal():
+            found.append(_of_proc(time, fields))
         elif len(fields) >= 5:
             timer = next((f[7:-1] for f in fields[5:] if f.startswith("timer:(")), None)
             found.append(SocketState(time, fields[3], fields[4], rfc_name(fields[0]), timer))
@@ -153,8 +185,10 @@ def parse_trace(text: str, address: str) -> tuple[SocketState, ...]:
         if row["sport"] == "0":
             nameless.setdefault(seen.remote, []).append(seen)
             continue
-        if row["old"] == "SYN_SENT" and (waiting := nameless.get(seen.remote)):
-            rows.append(replace(waiting.pop(0), local=seen.local))
+        if row["old"] == "SYN_SENT":
+            # Another run's SYN-SENT may have been taken for ours, or have come before this trace began.
+            waiting = nameless.get(seen.remote)
+            rows.append(replace(waiting.pop(0), local=seen.local) if waiting else replace(seen, state="SYN-SENT"))
         ends = seen.local, seen.remote
         if row["old"] == "SYN_RECV" and last.get(ends) != "SYN-RECEIVED":
             # Older kernels (6.1) tell only how it ends, not how the listener's child came into it.

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from harness.cli import ROOT, complain, print_styled, progress, say, width
 from harness.errors import HarnessError
 from harness.interrupts import between_steps, stop_if_asked
-from harness.runs import RunFolder, new_run_folder
+from harness.language import TAGS, _, spoken
+from harness.runs import CAPTURE, RunFolder, dump_json, lost_packets, new_run_folder
 
 if TYPE_CHECKING:
     from harness.evidence import Evidence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from harness.reports.ladder import StyledLine
 
 
+BOTH = "both.txt"  # two captures as one ladder
 FILE_WIDTH = 100  # columns of what is written into files
 HANDSHAKE = "handshake"  # the lab whose experiment is an ssh session
 
@@ -34,14 +36,17 @@ def _called_in(lab: str) -> "Future[JudgeInWaiting]":
 
     def call_in() -> None:
         try:
-            import harness.reports.junit
-            import harness.reports.text  # noqa: F401
+            import harness.reports.annotated
+            import harness.reports.junit  # noqa: F401
             from harness.grading.judging import JudgeInWaiting
 
             judge.set_result(JudgeInWaiting(lab))
             judge.result().call_in()
         except BaseException as error:  # noqa: BLE001 - it is raised where the judge is asked for
             judge.set_exception(error)
+        from harness.reports.pages import get_ready  # the slowest to come, and the last that is asked for
+
+        get_ready()
 
     sys.setswitchinterval(0.0005)  # the experiment's threads are not to wait 5 ms for each import's turn
     threading.Thread(target=call_in, daemon=True).start()
@@ -56,15 +61,39 @@ def _not_judged(lab: str, provider: str | None, cause: str) -> "Results":
 
 def _write_results(folder: RunFolder, results: "Results", evidence: "Evidence") -> None:
     from harness.grading.results import results_json
+    from harness.reports.annotated import annotated
     from harness.reports.junit import junit
+    from harness.reports.pages import REPORT, run_page
     from harness.reports.timeline import timeline
 
     folder.write("results.json", results_json(results))
     folder.write("junit.xml", junit(results))
+    capture = (folder.path / CAPTURE).read_bytes()
+    folder.write("annotated.pcapng", annotated(capture, CAPTURE, evidence.conversations, results, evidence.run).data)
     if evidence.run:
         folder.write("timeline.txt", "".join(f"{line}\n" for line in timeline(evidence.conversations, evidence.run)))
         if lines := list(_own_report(results.lab, evidence, FILE_WIDTH)):
-            folder.write("report.txt", "".join(f"{line.rstrip()}\n" for line, _ in lines))
+            folder.write("report.txt", "".join(f"{line.rstrip()}\n" for line, _style in lines))
+        _write_both(folder, evidence)
+    folder.write(REPORT, run_page(results, evidence, folder.path))
+
+
+def _write_both(folder: RunFolder, evidence: "Evidence") -> None:
+    """What two captures of the lab's connection say together, where the client host captured, too."""
+    from harness.evidence import seen_by_client
+    from harness.reports.both import BothViews
+
+    if not evidence.run or "client_capture" not in evidence.run.document:
+        return
+    try:
+        far = seen_by_client(folder.path, evidence.run)
+    except HarnessError as error:  # the verdict is the server host's
+        folder.write(BOTH, f"{error}\n")
+        return
+    views = BothViews(evidence.conversation, far)
+    doubt = lost_packets(evidence.run.document["client_capture"]["tcpdump_counters"])
+    folder.write(BOTH, "".join(f"{line.rstrip()}\n" for line, _style in views.lines(FILE_WIDTH, doubt)))
+    folder.write("vantage.json", dump_json(views.document()))
 
 
 @contextmanager
@@ -80,8 +109,10 @@ def _told_as_json(lab: str, provider: str | None, as_json: bool) -> Iterator[Non
         raise
 
 
-def _show(results: "Results", evidence: "Evidence", *, as_json: bool, absolute: bool) -> None:
-    """Print the verdict."""
+def _show(
+    results: "Results", evidence: "Evidence", *, as_json: bool, absolute: bool, instead: Path | None = None
+) -> None:
+    """Print the verdict, after the ladder or what a file has *instead*."""
     if as_json:
         from harness.grading.results import results_json
 
@@ -90,10 +121,13 @@ def _show(results: "Results", evidence: "Evidence", *, as_json: bool, absolute: 
         from harness.reports.text import report, scene_lines
 
         scenes = evidence.run.document.get("connections") if evidence.run else None
+        if instead:
+            print_styled((line, "") for line in (*instead.read_text(encoding="utf-8").splitlines(), ""))
         if scenes:
             print_styled(scene_lines(scenes, evidence.conversations, width=width(), absolute=absolute))
         print_styled(_own_report(results.lab, evidence, width()))
-        print_styled(report(results, None if scenes else evidence.conversation, width=width(), absolute=absolute))
+        drawn = None if scenes or instead else evidence.conversation
+        print_styled(report(results, drawn, width=width(), absolute=absolute))
 
 
 def _own_report(lab: str, evidence: "Evidence", columns: int) -> "Iterator[StyledLine]":
@@ -117,6 +151,8 @@ def run_lab(  # noqa: PLR0913 - one for each switch of the task
     assignment: Path | None = None,
     slow: bool = False,
     keep: bool = False,
+    own_key: bool = True,
+    both: bool = False,
 ) -> int:
     """Run the experiment, judge it, write the run folder, print the verdict; returns the exit status.
 
@@ -133,7 +169,9 @@ def run_lab(  # noqa: PLR0913 - one for each switch of the task
             chosen = provider or loaded.provider
             if close is not None and close not in CLOSES:
                 raise HarnessError(f"--close {close}: known are {', '.join(CLOSES)}")
-            experiment_of_lab = experiment_of(lab, loaded, chosen, close, assigned, slow=slow)
+            experiment_of_lab = experiment_of(
+                lab, loaded, chosen, close, assigned, slow=slow, own_key=own_key, both=both
+            )
             with new_run_folder(out, ROOT / "runs", lab) as (folder, final), progress(quiet=as_json) as announce:
                 if keep:
                     from harness.keeping import keep_up
@@ -141,13 +179,13 @@ def run_lab(  # noqa: PLR0913 - one for each switch of the task
                     keep_up(loaded, chosen, announce)
                 experiment, results, evidence = run_into(folder, lab, chosen, experiment_of_lab, announce)
                 stop_if_asked()
-        _show(results, evidence, as_json=as_json, absolute=absolute)
+        instead = final[0] / BOTH if both else None
+        _show(results, evidence, as_json=as_json, absolute=absolute, instead=instead)
         if not as_json:
             if assigned and lab == HANDSHAKE and not experiment.nonce_is_on_the_wire:
-                complain(
-                    f"the nonce of {assigned.student} is in run.json only: it was not in the sshd's banner ({chosen})"
-                )
-            say(f"run folder: {final[0]}")
+                words = _("the nonce of {student} is in run.json only: it was not in the sshd's banner ({provider})")
+                complain(words.format(student=assigned.student, provider=chosen))
+            say(_("run folder: {folder}").format(folder=final[0]))
     return results.exit_status
 
 
@@ -180,6 +218,8 @@ def experiment_of(  # noqa: PLR0913 - the switches that concern it
     assignment: "Assignment | None" = None,
     *,
     slow: bool = False,
+    own_key: bool = True,
+    both: bool = False,
 ) -> "Callable[[Callable[[str], None]], Experiment]":
     """A lab's experiment, to be run with what announces its steps.
 
@@ -189,12 +229,16 @@ def experiment_of(  # noqa: PLR0913 - the switches that concern it
     from harness.experiment import run_experiment
 
     if lab == HANDSHAKE:
-        return lambda announce: run_experiment(inventory, provider, close, announce, assignment)
+        return lambda announce: run_experiment(
+            inventory, provider, close, announce, assignment, own_key=own_key, both=both
+        )
     from harness.grading.judging import rubric_folder
     from harness.scenes import own, run_scenes, scenes_of
 
     if close is not None:
         raise HarnessError(f"--close is for the lab {HANDSHAKE}: the lab {lab} closes its connections in its own way")
+    if both or not own_key:
+        raise HarnessError(f"--both and --no-key are for the lab {HANDSHAKE}, not for {lab}")
     folder = rubric_folder(lab)
     if experiment := own(folder, "run"):
         return lambda announce: experiment(lab, inventory, provider, announce, assignment)
@@ -247,7 +291,8 @@ def list_labs() -> int:
 
     known = labs()
     for name, folder in known.items():
-        handout = folder / "README.md"
-        title = handout.read_text(encoding="utf-8").splitlines()[0] if handout.is_file() else "# (no handout)"
-        say(f"{name:<{max(map(len, known))}}  {title.removeprefix('# ').removeprefix('Lab: ')}")
+        handouts = (folder / name for name in (f"README.{TAGS[spoken()]}.md", "README.md"))
+        handout = next((path for path in handouts if path.is_file()), None)
+        title = handout.read_text(encoding="utf-8").splitlines()[0] if handout else _("(no handout)")
+        say(f"{name:<{max(map(len, known))}}  {title.removeprefix('# ').removeprefix(_('Lab: '))}")
     return 0

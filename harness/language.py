@@ -1,7 +1,7 @@
 """The language in which people are spoken to; what is written for programs (JSON, CSV, XML) is always in English.
 
 English is what stands in the source. Every other language is a gettext catalogue in `locale/`, as text, which Babel
-reads when it is asked for.
+reads when it is asked for. docs/languages.md tells what is translated, and how to add a language.
 """
 
 import gettext
@@ -12,13 +12,28 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError, one_line
+
+if TYPE_CHECKING:
+    from babel.messages.catalog import Catalog
 
 ENGLISH = "en"
 CATALOGUES = {"zh": Path(__file__).parent / "locale" / "zh_CN" / "LC_MESSAGES" / "tcp-lab.po"}
 LANGUAGES = (ENGLISH, *CATALOGUES)
+TAGS = {ENGLISH: "en", "zh": "zh-CN"}  # BCP 47, as <html lang> has them
+MESSAGE = "message"  # msgctxt of what is translated by `harness.messages` only when it is shown
 _spoken: ContextVar[str] = ContextVar("spoken", default=ENGLISH)
+
+
+def read_catalogue(language: str) -> "Catalog":
+    """A language's catalogue, as it stands in its file; English has none."""
+    from babel.messages.pofile import read_po
+
+    path = CATALOGUES[language]
+    with path.open("rb") as file:
+        return read_po(file, locale=path.parents[1].name)
 
 
 @cache
@@ -26,11 +41,9 @@ def _catalogue(language: str) -> gettext.NullTranslations:
     if language == ENGLISH:
         return gettext.NullTranslations()
     from babel.messages.mofile import write_mo
-    from babel.messages.pofile import read_po
 
     compiled = io.BytesIO()
-    with CATALOGUES[language].open("rb") as file:
-        write_mo(compiled, read_po(file, locale="zh_CN"))
+    write_mo(compiled, read_catalogue(language))
     compiled.seek(0)
     return gettext.GNUTranslations(compiled)
 
@@ -40,10 +53,24 @@ def _(text: str) -> str:
     return _catalogue(_spoken.get()).gettext(text) if text else ""
 
 
+def ngettext(one: str, many: str, count: int) -> str:
+    """The same for a text with a number in it: *one* is for 1, *many* for all else, as far as the language tells."""
+    return _catalogue(_spoken.get()).ngettext(one, many, count)
+
+
+def messages(language: str) -> dict[str, str]:
+    """The catalogue's messages that are translated when they are shown: English template → that in the language."""
+    if language == ENGLISH:
+        return {}
+    entries = (one for one in read_catalogue(language) if one.context == MESSAGE and not one.fuzzy)
+    return {str(one.id): str(one.string) for one in entries if one.string}
+
+
 def language(asked: str | None, environment: Mapping[str, str] = os.environ) -> str:
     """The language to speak: the one asked for, else the locale's if there is a catalogue, else English.
 
-    The variables are those of gettext, in its order (LANGUAGE, LC_ALL, LC_MESSAGES, LANG).
+    The variables are those of gettext, in its order (LANGUAGE, LC_ALL, LC_MESSAGES, LANG); LANGUAGE may name several,
+    and counts for nothing where the locale is C (gettext manual, section 2.3).
 
     Raises:
         HarnessError: what is asked for is not known; names what is.
@@ -52,10 +79,12 @@ def language(asked: str | None, environment: Mapping[str, str] = os.environ) -> 
         if asked not in LANGUAGES:
             raise HarnessError(f"--lang {one_line(asked, 40)}: known are {', '.join(LANGUAGES)}")
         return asked
-    for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
-        if value := environment.get(name):
-            first = value.partition(":")[0].partition("_")[0].partition(".")[0]
-            return first if first in LANGUAGES else ENGLISH
+    locale = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := environment.get(name))), "")
+    several = environment.get("LANGUAGE", "").split(":") if locale.partition(".")[0] not in ("C", "POSIX") else []
+    for name in filter(None, [*several, locale]):
+        first = name.partition("_")[0].partition(".")[0]
+        if first in LANGUAGES:
+            return first
     return ENGLISH
 
 

@@ -8,6 +8,7 @@ from harness.cli import ROOT, print_styled, progress, say, width
 from harness.errors import HarnessError, one_line
 from harness.interrupts import between_steps, stop_if_asked
 from harness.lab import experiment_of, run_into
+from harness.language import _
 from harness.runs import RunFolder, dump_json, new_run_folder
 
 if TYPE_CHECKING:
@@ -69,9 +70,11 @@ def reproduce_article(*, inventory: Path, provider: str | None, out: Path | None
                 stop_if_asked()
             from harness.grading.deciding import decide
             from harness.reports.claims import claims_document, claims_table
+            from harness.reports.claims_page import CLAIMS_PAGE, claims_page
 
             decided = decide(ARTICLE / "test_claims.py", folder.path, tuple(claim.id for claim in claims))
             folder.write(CLAIMS, dump_json(claims_document(claims, decided)))
+            folder.write(CLAIMS_PAGE, claims_page(claims, decided, folder.path))
         print_styled(claims_table(claims, decided, width=width()))
-        say(f"the runs and {CLAIMS}: {final[0]}")
+        say(_("the runs and {file}: {folder}").format(file=CLAIMS, folder=final[0]))
     return 0 if all(decided[claim.id].verdict != "not-shown" for claim in claims) else 1

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.tcp.conversation import Conversation, End
 
 CAPTURE = "capture.pcap"
+CLIENT_CAPTURE = "capture-client.pcap"  # of a run with two vantage points
 RUN = "run.json"
 STATES = "states.json"
 RUN_SCHEMA = "tcp-lab/run/v1"
@@ -34,7 +35,8 @@ def lost_packets(counters: Mapping[str, int]) -> str | None:
     """Why a capture is no evidence, if tcpdump's counters say so (tcpdump(1), at the end of DESCRIPTION).
 
     Args:
-        counters: "captured", "received_by_filter", "dropped_by_kernel", "dropped_by_interface", as far as printed.
+        counters: "captured", "received_by_filter", "dropped_by_kernel", "dropped_by_interface", as far as printed; and
+            "left_in_buffer": how many came at the very end, after what was waited for (`harness.tcpdump`).
     """
     lost = counters.get("dropped_by_kernel", 0) + counters.get("dropped_by_interface", 0)
     if lost:
@@ -42,7 +44,7 @@ def lost_packets(counters: Mapping[str, int]) -> str | None:
     captured, received = counters.get("captured"), counters.get("received_by_filter")
     if captured is None or received is None:
         return "tcpdump did not print its counters: the capture is no evidence"
-    if captured != received:
+    if captured + counters.get("left_in_buffer", 0) != received:
         return f"tcpdump captured {captured} of {received} packets: the capture is no evidence"
     return None
 

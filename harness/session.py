@@ -1,6 +1,7 @@
 """The lab's ssh session: server → client, with a key that lives for one run."""
 
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,61 +12,73 @@ from harness.hosts.keys import known_hosts_name, new_key_pair
 
 CLOSES = ("three", "four", "as-is")
 
-# $peer, $quick: for "four" this host is to acknowledge what $peer sends at once. A host route beside the subnet's, so
-# that nothing which was there is touched; `ip route get` prints "PEER via GATEWAY dev INTERFACE src ADDRESS …".
-_ACK_AT_ONCE = """
+# $directory, $peer, $quick: for "four" this host is to acknowledge what $peer sends at once. A host route beside the
+# subnet's, so that nothing which was there is touched; `ip route get` prints "PEER via GATEWAY dev INTERFACE src …".
+# It is noted in the run's folder first, by which it is found should we be killed (see `harness.hosts.leftovers`).
+_BEGIN = """
 PATH=$PATH:/usr/sbin:/sbin
+directory=$1 peer=$2 quick=$3 run=$4
+umask 077
+mkdir "$directory" || exit 1
 if [ "$quick" = yes ]; then
     [ -z "$(ip route show "$peer/32")" ] || { echo "there is a host route to $peer already" >&2; exit 1; }
     route=$(ip route get "$peer" | sed -n '1s/^[^ ]* \\(.*src [0-9.]*\\).*/\\1/p')
+    echo "$peer/32 quickack 1" >"$directory/route"
     # shellcheck disable=SC2086
     ip route add "$peer/32" $route quickack 1 || exit 1
 fi
 """
-_UNDO_ACK_AT_ONCE = """
+_UNDO = """
 PATH=$PATH:/usr/sbin:/sbin
-[ "$quick" != yes ] || ip route del "$peer/32" quickack 1
+directory=$1 peer=$2 run=$4
+[ ! -f "$directory/route" ] || ip route del "$peer/32" quickack 1
+rm -rf "$directory"
 """
 
-# Standard input: the private key, then the known_hosts line. Prints the run's folder on this host.
+# Standard input: the private key, if there is one, and the known_hosts line.
 _ON_SERVER = f"""
-peer=$1 quick=$2
-{_ACK_AT_ONCE}
-umask 077
-directory=$(mktemp -d "/tmp/tcp-lab-$3.XXXXXX") && cd "$directory" || exit 1
+{_BEGIN}
+cd "$directory" || exit 1
 while read -r line; do
-    echo "$line" >>id_ed25519
-    case $line in *"END OPENSSH PRIVATE KEY"*) break ;; esac
+    case $line in
+    -----BEGIN*) file=id_ed25519 ;;
+    esac
+    echo "$line" >>"${{file:-known_hosts}}"
+    case $line in
+    -----END*) file=known_hosts ;;
+    esac
 done
-cat >known_hosts
-echo "$directory"
-"""
-_UNDO_ON_SERVER = f"""
-peer=$1 quick=$2
-{_UNDO_ACK_AT_ONCE}
-rm -rf "/tmp/tcp-lab-$3".??????
 """
 
-# Standard input: the line for authorized_keys.
+# Standard input: the line for authorized_keys; nothing without a key of our own.
 _ON_CLIENT = f"""
-peer=$1 quick=$2
-{_ACK_AT_ONCE}
-umask 077
-mkdir -p ~/.ssh
+{_BEGIN}
+line=$(cat)
+[ -n "$line" ] || exit 0
+[ -d ~/.ssh ] || {{ mkdir ~/.ssh && echo "$HOME/.ssh" >"$directory/made"; }}
 file=~/.ssh/authorized_keys
+[ -e "$file" ] || echo "$file" >>"$directory/made"
 # A file that does not end its last line must not swallow ours.
 if [ -s "$file" ] && [ -n "$(tail -c 1 "$file")" ]; then echo >>"$file"; fi
-cat >>"$file"
+echo "$line" >>"$file"
 """
 # Keeps the file's inode and mode, and every line but the one that ends in this run's mark.
-_UNDO_ON_CLIENT = f"""
-peer=$1 quick=$2
-{_UNDO_ACK_AT_ONCE}
+_UNDO_ON_CLIENT = rf"""
 file=~/.ssh/authorized_keys
-[ -f "$file" ] || exit 0
-kept=$(mktemp "$file.XXXXXX") && {{ grep -v " tcp-lab-$3\\$" "$file" >"$kept" || true; }} && cat "$kept" >"$file"
+made=$(cat "$1/made" 2>/dev/null)
+{_UNDO}
+[ -f "$file" ] && grep -q " tcp-lab-$run\$" "$file" || exit 0
+umask 077
+kept=$file.tcp-lab-$run
+grep -v " tcp-lab-$run\$" "$file" >"$kept"
+[ "$?" -gt 1 ] || cat "$kept" >"$file" # 1: no other line; more: it could not be written
 rm -f "$kept"
+case $made in *"$file"*) [ -s "$file" ] || rm -f "$file" ;; esac
+case $made in "$HOME/.ssh"*/.ssh/*) rmdir ~/.ssh 2>/dev/null ;; esac
+exit 0
 """
+# An old sshd knows these options as a new one does (sshd(8), AUTHORIZED_KEYS FILE FORMAT; "restrict" came with 7.2).
+_KEY_OPTIONS = "no-agent-forwarding,no-port-forwarding,no-X11-forwarding"
 CONNECTION = re.compile(r"lab-connection:([0-9.]+) (\d+) ([0-9.]+) (\d+)")
 
 
@@ -98,12 +111,21 @@ class Session:
 
         A hung-up ssh says goodbye and closes at once, without a word from the far end before it, so that sshd's FIN
         finds the ACK of ssh's FIN still waiting (RFC 9293 §3.8.6.3) and takes it along.
+
+        Raises:
+            HarnessError: it had ended by itself, or did not end.
         """
+        if not self.process.runs:
+            said = one_line(self.process.wait().stderr) or "nothing"
+            raise HarnessError(
+                f"{self.process.host.role}: ssh ended before it was to be closed; it said: {said}; is sshd still "
+                "running on the client host?"
+            )
         if self.close == "three":
             self.process.stop("HUP")
         else:
             self.process.send("exit\n")
-            self.process.wait(seconds=15)
+            self.process.wait(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +133,12 @@ class Prepared:
     """What the session needs, made for one run.
 
     Attributes:
-        directory: the run's folder on the server host.
+        directory: the run's folder, of one name on both hosts.
+        own_key: whether the session has a key of its own, for one run.
     """
 
     directory: str
+    own_key: bool = True
 
     @property
     def identity(self) -> str:
@@ -128,11 +152,17 @@ class Prepared:
 
 
 @contextmanager
-def prepared(testbed: Testbed, run_id: str, close: str) -> Iterator[Prepared]:
+def prepared(testbed: Testbed, run_id: str, close: str, *, own_key: bool = True) -> Iterator[Prepared]:
     """A key pair that the server host may use on the client host while the block runs, and what *close* needs.
 
     For "four", both hosts acknowledge at once while the block runs (route option quickack, ip-route(8)): an ACK that
     waits would be taken along by the second FIN. Both, since now and then it is sshd whose FIN is first.
+
+    Args:
+        testbed: the hosts.
+        run_id: names the run on both.
+        close: how the session is to be closed.
+        own_key: False: nothing is added to the client host's authorized_keys; the server host has credentials.
 
     Raises:
         HarnessError: a host refused one of the steps.
@@ -140,15 +170,16 @@ def prepared(testbed: Testbed, run_id: str, close: str) -> Iterator[Prepared]:
     server, client = testbed.hosts
     key = new_key_pair()
     quick = "yes" if close == "four" else "no"
-    on_server = (client.entry.address, quick, run_id)
-    on_client = (server.entry.address, quick, run_id)
+    directory = f"/tmp/tcp-lab-{run_id}.{secrets.token_hex(3)}"  # noqa: S108 - nobody can guess it
+    on_server = (directory, client.entry.address, quick, run_id)
+    on_client = (directory, server.entry.address, quick, run_id)
     known_as = known_hosts_name(client.entry.address, client.entry.port)
-    identity = f"{key.private}{known_as} {client.host_key}\n"
-    authorised = f'from="{server.entry.address}" {key.public} tcp-lab-{run_id}\n'
-    with undone_by(server, _UNDO_ON_SERVER, *on_server), undone_by(client, _UNDO_ON_CLIENT, *on_client):
+    identity = f"{key.private if own_key else ''}{known_as} {client.host_key}\n"
+    authorised = f'from="{server.entry.address}",{_KEY_OPTIONS} {key.public} tcp-lab-{run_id}\n' if own_key else ""
+    with undone_by(server, _UNDO, *on_server), undone_by(client, _UNDO_ON_CLIENT, *on_client):
         try:
-            made, _ = together(
-                lambda: server.shell(_ON_SERVER, *on_server, stdin=identity).text,
+            together(
+                lambda: server.shell(_ON_SERVER, *on_server, stdin=identity),
                 lambda: client.shell(_ON_CLIENT, *on_client, stdin=authorised),
             )
         except HarnessError as error:
@@ -157,14 +188,19 @@ def prepared(testbed: Testbed, run_id: str, close: str) -> Iterator[Prepared]:
             raise HarnessError(
                 f"{error} (--close four needs root and iproute2 on both hosts; --close as-is does not)"
             ) from None
-        yield Prepared(made.strip())
+        yield Prepared(directory, own_key)
 
 
 def ssh_options(ready: Prepared) -> dict[str, str]:
-    """What ssh is to be told (ssh_config(5)): this run's key and host key, and to ask nobody."""
+    """What ssh is to be told (ssh_config(5)): this run's key and host key, and to ask nobody.
+
+    Without a key of our own ssh finds its user's, also in his configuration; what else stands there must not lead the
+    session another way, or into a connection that is open already.
+    """
+    identity = {"IdentityFile": ready.identity, "IdentitiesOnly": "yes"}
+    own_way = {"ProxyCommand": "none", "ControlPath": "none", "ClearAllForwardings": "yes"}
     return {
-        "IdentityFile": ready.identity,
-        "IdentitiesOnly": "yes",
+        **(identity if ready.own_key else own_way),
         "UserKnownHostsFile": ready.known_hosts,
         "GlobalKnownHostsFile": "/dev/null",
         "StrictHostKeyChecking": "yes",
@@ -181,18 +217,26 @@ def session(testbed: Testbed, ready: Prepared, close: str) -> Iterator[Session]:
         HarnessError: ssh could not log in; says what it said.
     """
     server, client = testbed.hosts
+    there = f"{client.entry.user}@{client.entry.address}"
     command = (
         "ssh",
-        "-F",
-        "none",
+        *(("-F", "/dev/null") if ready.own_key else ()),
         *(word for key, value in ssh_options(ready).items() for word in ("-o", f"{key}={value}")),
         "-p",
         str(client.entry.port),
-        f"{client.entry.user}@{client.entry.address}",
+        there,
     )
     with server.start(*command) as process:
-        process.send('echo "lab-connection:$SSH_CONNECTION"; uname -sr; echo "lab"-done\n')
-        said = process.wait_for_output("the session was open", "lab-done", seconds=60)
+        try:
+            process.send('echo "lab-connection:$SSH_CONNECTION"; uname -sr; echo "lab"-done\n')
+            said = process.wait_for_output("the session was open", "lab-done", seconds=60)
+        except HarnessError as error:
+            if ready.own_key:
+                raise
+            raise HarnessError(
+                f"{error}; with --no-key the server host logs in with its own credentials: as {server.entry.user} "
+                f"there, run ssh-copy-id -p {client.entry.port} {there}, or leave --no-key out"
+            ) from None
         found = CONNECTION.search(said)
         if not found:
             raise HarnessError(

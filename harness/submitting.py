@@ -10,7 +10,6 @@ import io
 import json
 import select
 import sys
-import textwrap
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +25,10 @@ from harness.grading.results import Results, describe_connection
 from harness.grading.roster import why_unsafe
 from harness.grading.signatures import sign
 from harness.intake.answers import read_answers
+from harness.intake.kinds import BESIDE
+from harness.language import _
+from harness.messages import translated
+from harness.reports.columns import wrap
 from harness.runs import CAPTURE, RUN, STATES, RunRecord, assignment_in, read_run, write_private
 
 ANSWERS = "answers.yaml"
@@ -65,15 +68,14 @@ def submit(
     manifest = make_manifest(lab, student, assignment_in(record.document).get("nonce"), files)
     signed = {MANIFEST: manifest}
     if key:
-        complain(f"· sign with {key} (ssh-keygen may ask for its passphrase)")
+        complain("· " + _("sign with {key} (ssh-keygen may ask for its passphrase)").format(key=key))
         signed[SIGNATURE] = sign(key, manifest)
     write_private(out, bundle_of({**files, **signed}))
-    say(f"bundle: {out} ({', '.join([*files, *signed])})")
-    say(
-        f"signed with {key}: {student} can be shown to have handed in just this"
-        if key
-        else "not signed: nothing but the nonce, if the run had an assignment, shows whose it is (--key FILE signs)"
-    )
+    say(_("bundle: {file} ({contents})").format(file=out, contents=", ".join([*files, *signed])))
+    if key:
+        say(_("signed with {key}: {student} can be shown to have handed in just this").format(key=key, student=student))
+    else:
+        say(_("not signed: nothing but the nonce, if the run had an assignment, shows whose it is (--key FILE signs)"))
     return 0
 
 
@@ -173,11 +175,11 @@ def ask(questions: Sequence[Question], path: Path) -> None:
             raise HarnessError(
                 f"there is no terminal to ask on: write {path}, a line `NAME: answer` for each of: {names}"
             )
-        complain(f"{path}: not answered: {names}")
+        complain(_("{file}: not answered: {names}").format(file=path, names=names))
         return
     try:
         for number, question in enumerate(open_, 1):
-            say("\n".join(textwrap.wrap(f"{number}/{len(open_)} {question.text}", width())))
+            say("\n".join(wrap(f"{number}/{len(open_)} {translated(question.text)}", width())))
             if answer := _typed():
                 text = _with_answer(text, question.id, answer, path)
                 write_private(path, text)
@@ -186,7 +188,7 @@ def ask(questions: Sequence[Question], path: Path) -> None:
         kept = f"the answers so far are in {path}" if text else "nothing was answered"
         raise HarnessError(f"stopped: {kept}; the same command asks for the rest") from None
     if open_:
-        say(f"answers: {path}")
+        say(_("answers: {file}").format(file=path))
 
 
 def _known(data: bytes, path: Path) -> dict[str, str]:
@@ -215,7 +217,7 @@ def _typed() -> str:
                 raise EOFError
             return "".join(c for c in line if c.isprintable()).strip()
         except UnicodeDecodeError:
-            say("this was not text; once more:")
+            say(_("this was not text; once more:"))
 
 
 def _with_answer(text: str, name: str, answer: str, path: Path) -> str:
@@ -243,7 +245,7 @@ def _read(path: Path) -> bytes:
 def _files(run: Path) -> dict[str, bytes]:
     """What is handed in of a run folder, by name."""
     names = {path.name for path in run.iterdir() if path.is_file() and not path.name.startswith(".")}
-    captures = {name for name in names if name.endswith(_CAPTURES)}
+    captures = {name for name in names if name.endswith(_CAPTURES)} - BESIDE
     answers = {ANSWERS} if (run / ANSWERS).is_file() else set()
     files = {name: _read(run / name) for name in sorted({CAPTURE, RUN, STATES} | captures | answers)}
     if sum(map(len, files.values())) > MAX_BYTES:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from harness.captures.frames import Frames
 from harness.tcp.segments import Segments
 
 
@@ -16,6 +17,7 @@ class Capture:
         other_frames: how many of them hold no TCP segment that was understood.
         damage: what was wrong with the file, with the offset; None if it is whole. What stands before it was read.
         segments: the TCP segments.
+        found: where the frames stand in the file's bytes, decompressed; None of a text, which has no frames.
     """
 
     format: str
@@ -24,6 +26,7 @@ class Capture:
     other_frames: int
     damage: str | None
     segments: Segments
+    found: Frames | None = None
 
     @property
     def link_type(self) -> int:

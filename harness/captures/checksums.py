@@ -8,16 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.captures.fields import Ints, Octets, with_spare
+from harness.captures.fields import Ints, Octets
 from harness.captures.frames import Frames
-from harness.captures.gzipped import gunzip, is_gzip
 from harness.captures.packets import LINK_HEADERS
-from harness.captures.pcap import HEADER, PcapScanner, is_pcap
-from harness.captures.pcapng import PcapngScanner, is_pcapng
 from harness.tcp.arrays import indices
 
 _MOST_BYTES = 4 << 20  # of a file that are looked at
-_MOST_UNPACKED = 1 << 30
 _TCP = 6
 _HEADERS = 40  # bytes: IPv4's header without options, and TCP's
 _RING = 0xFFFF  # a one's complement sum of 16-bit words is a number modulo this (RFC 1071)
@@ -38,21 +34,18 @@ class Checksums:
     wrong_ip: Ints
 
 
-def checksums(data: bytes, frames: Ints) -> Checksums:
+def checksums(found: Frames, frames: Ints) -> Checksums:
     """Check the frames of some TCP segments of a file, as far as they look like most.
 
     Not checked are those of a text, over IPv6, with IPv4 options, behind VLAN tags or in a tunnel, and cut ones.
 
     Args:
-        data: the file; its first 4 MiB are looked at.
+        found: all frames of the file, whose first 4 MiB are looked at.
         frames: int64, ascending.
-
-    Raises:
-        HarnessError: the file's header is damaged.
     """
-    found = _scanned(data)
-    frames = frames[frames <= len(found.start)] if found else frames[:0]
-    if found is None or not len(frames):
+    within = int((found.start + found.captured).searchsorted(_MOST_BYTES, "right"))
+    frames = frames[frames <= within]
+    if not len(frames):
         nothing = np.zeros(0, np.int64)
         return Checksums(nothing, nothing.astype(np.bool_), nothing)
     start, limit = found.start[frames - 1], found.start[frames - 1] + found.captured[frames - 1]
@@ -72,20 +65,6 @@ def checksums(data: bytes, frames: Ints) -> Checksums:
     if wrong.any():
         wrong &= (stored != 0) & ((stored - pseudo) % _RING != 0) & ((stored - addressed) % _RING != 0)
     return Checksums(frames[whole], wrong, frames[wrong_ip])
-
-
-def _scanned(data: bytes) -> Frames | None:
-    """The frames at the beginning of a file; None: it is neither pcap nor pcapng."""
-    if is_gzip(data):
-        data, _ = gunzip(data, "", _MOST_UNPACKED)
-    part = data[:_MOST_BYTES]
-    final = len(part) == len(data)
-    if is_pcap(part):
-        scanner = PcapScanner.of_header(part[:HEADER], "")
-        return scanner.scan(with_spare(part[HEADER:]), len(part) - HEADER, HEADER, final=final)[0]
-    if is_pcapng(part):
-        return PcapngScanner("").scan(with_spare(part), len(part), 0, final=final)[0]
-    return None
 
 
 def _link_headers(link: Ints) -> Ints | int:

@@ -127,10 +127,10 @@ def scan_pcap(data: bytes, name: str) -> tuple[PcapScanner, Frames]:
     return scanner, frames
 
 
-def pcap_capture(scanner: PcapScanner, segments: Segments) -> Capture:
+def pcap_capture(scanner: PcapScanner, frames: Frames, segments: Segments) -> Capture:
     """A pcap file whose frames were decoded."""
     others = scanner.frames - len(segments)
-    return Capture("pcap", tuple(scanner.link_types), scanner.frames, others, scanner.damage, segments)
+    return Capture("pcap", tuple(scanner.link_types), scanner.frames, others, scanner.damage, segments, frames)
 
 
 def read_pcap(data: bytes, name: str) -> Capture:
@@ -140,4 +140,4 @@ def read_pcap(data: bytes, name: str) -> Capture:
         HarnessError: its header is cut off.
     """
     scanner, frames = scan_pcap(data, name)
-    return pcap_capture(scanner, Decoder().decode(frames))
+    return pcap_capture(scanner, frames, Decoder().decode(frames))

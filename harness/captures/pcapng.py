@@ -12,13 +12,13 @@ from harness.captures.lockstep import Words, chain, words_of
 from harness.errors import HarnessError
 from harness.tcp.arrays import indices
 
-_SECTION_BYTES = b"\x0a\x0d\x0d\x0a"  # the same in both byte orders
-_SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE_PACKET, _ENHANCED_PACKET = 0x0A0D0D0A, 1, 2, 3, 6
-_PACKETS = (_OLD_PACKET, _SIMPLE_PACKET, _ENHANCED_PACKET)
+SECTION_BYTES = b"\x0a\x0d\x0d\x0a"  # the same in both byte orders
+SECTION, INTERFACE, OLD_PACKET, SIMPLE_PACKET, ENHANCED_PACKET = 0x0A0D0D0A, 1, 2, 3, 6
+PACKETS = (OLD_PACKET, SIMPLE_PACKET, ENHANCED_PACKET)
 # Block type → bytes of the smallest such block.
-_SMALLEST = {_SECTION: 28, _INTERFACE: 20, _OLD_PACKET: 32, _SIMPLE_PACKET: 16, _ENHANCED_PACKET: 32}
+_SMALLEST = {SECTION: 28, INTERFACE: 20, OLD_PACKET: 32, SIMPLE_PACKET: 16, ENHANCED_PACKET: 32}
 _EMPTY_BLOCK = 12
-_BYTE_ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
+BYTE_ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 _END_OF_OPTIONS, _TSRESOL, _TSOFFSET = 0, 9, 14
 _OPTION_SIZES = {_TSRESOL: 1, _TSOFFSET: 8}
 _LONGEST = 1 << 18  # libpcap's MAXIMUM_SNAPLEN: a longer packet is damage, not data
@@ -112,20 +112,20 @@ class PcapngScanner:
         if at + 12 > size and not final:
             return at
         kind = struct.unpack_from((self._order or "<") + "I", data.data, at)[0] if at + 4 <= size else 0
-        if self._order and kind == _ENHANCED_PACKET and size - at > _WORTH_A_RUN:
+        if self._order and kind == ENHANCED_PACKET and size - at > _WORTH_A_RUN:
             following = self._run_of_packets(data, at, size)
             if following > at:
                 return following
-        if data[at : at + 4].tobytes() == _SECTION_BYTES:
+        if data[at : at + 4].tobytes() == SECTION_BYTES:
             self._section(data, at, size)
         elif not self._order:
             raise _DamageError("a block at byte 0 is no pcapng section header")
         kind, total = self._framing(data, at, size, final=final)
         if not total:
             return at
-        if kind == _INTERFACE:
+        if kind == INTERFACE:
             self._interface(data, at, total)
-        elif kind in _PACKETS:
+        elif kind in PACKETS:
             self._packet(data, at, kind, total)
         return at + total
 
@@ -151,7 +151,7 @@ class PcapngScanner:
         factor = np.array([_whole_factor(interface.ticks) for interface in self._interfaces] or [0])[known]
         seconds = np.array([interface.offset for interface in self._interfaces] or [0])[known]
         ticks = high << 32 | low
-        usual = (kind == _ENHANCED_PACKET) & (place < len(self._interfaces)) & (total % 4 == 0) & (total >= 32)
+        usual = (kind == ENHANCED_PACKET) & (place < len(self._interfaces)) & (total % 4 == 0) & (total >= 32)
         usual &= words[found + np.maximum(total, 4) - 4] == total
         usual &= (kept <= np.minimum(_LONGEST, total - 32)) & (factor > 0) & (high < 1 << 30)
         usual &= (ticks < (_LATEST >> 1) // np.maximum(factor, 1)) & (np.abs(seconds) < _LATEST >> 32)
@@ -167,7 +167,7 @@ class PcapngScanner:
 
     def _looks_like_packets(self, words: Words, at: Ints) -> Bools:
         """By the block type, a sane length and an interface that there is."""
-        likely: Bools = words[at] == _ENHANCED_PACKET
+        likely: Bools = words[at] == ENHANCED_PACKET
         rows = indices(likely)
         total = words[at[rows] + 4]
         likely[rows] = (total % 4 == 0) & (total <= LONGEST_BLOCK) & (words[at[rows] + 8] < len(self._interfaces))
@@ -178,9 +178,9 @@ class PcapngScanner:
         if at + 16 > size:
             raise _DamageError(f"a block at byte {self._offset + at} is cut off inside its section header")
         magic = data[at + 8 : at + 12].tobytes()
-        if magic not in _BYTE_ORDERS:
+        if magic not in BYTE_ORDERS:
             raise _DamageError(f"a block at byte {self._offset + at} has no byte order (its magic is {magic.hex(' ')})")
-        order = _BYTE_ORDERS[magic]
+        order = BYTE_ORDERS[magic]
         major, minor = struct.unpack_from(order + "HH", data.data, at + 12)
         if major != 1:
             raise _DamageError(
@@ -203,7 +203,7 @@ class PcapngScanner:
             return kind, 0
         if at + total > size:
             held = f"cut off after {size - at} of its block's {total} bytes"
-            if kind in _PACKETS:
+            if kind in PACKETS:
                 raise _DamageError(f"frame {self.frames + 1} is {held}, at byte {place}")
             raise _DamageError(f"a block at byte {place} is {held}")
         trailing = struct.unpack_from(self._order + "I", data.data, at + total - 4)[0]
@@ -236,16 +236,16 @@ class PcapngScanner:
         """Read a packet block; its options are not looked at, but for the frame to end before them."""
         frame, where = self.frames + 1, f"at byte {self._offset + at}: the file is damaged there"
         place, high, low, kept, header = 0, 0, 0, 0, 28
-        if kind == _ENHANCED_PACKET:
+        if kind == ENHANCED_PACKET:
             place, high, low, kept = struct.unpack_from(self._order + "IIII", data.data, at + 8)
-        elif kind == _OLD_PACKET:
+        elif kind == OLD_PACKET:
             place, _, high, low, kept = struct.unpack_from(self._order + "HHIII", data.data, at + 8)
         else:
             kept, header = struct.unpack_from(self._order + "I", data.data, at + 8)[0], 12
         if place >= len(self._interfaces):
             raise _DamageError(f"frame {frame} is of interface {place} of {len(self._interfaces)}, {where}")
         interface = self._interfaces[place]
-        if kind == _SIMPLE_PACKET:  # holds its length on the wire only, and no time
+        if kind == SIMPLE_PACKET:  # holds its length on the wire only, and no time
             kept, time = min(kept, interface.snaplen or kept), 0
         else:
             time = interface.nanoseconds(high, low)
@@ -265,7 +265,7 @@ def _whole_factor(ticks: int) -> int:
 
 def is_pcapng(data: bytes) -> bool:
     """Whether it begins like a pcapng file."""
-    return data[:4] == _SECTION_BYTES
+    return data[:4] == SECTION_BYTES
 
 
 def read_pcapng(data: bytes, name: str) -> Capture:
@@ -276,12 +276,12 @@ def read_pcapng(data: bytes, name: str) -> Capture:
     Raises:
         HarnessError: its first section header is damaged.
     """
-    if len(data) < _SMALLEST[_SECTION]:
+    if len(data) < _SMALLEST[SECTION]:
         raise HarnessError(
-            f"{name}: the pcapng header is cut off after {len(data)} of at least {_SMALLEST[_SECTION]} bytes"
+            f"{name}: the pcapng header is cut off after {len(data)} of at least {_SMALLEST[SECTION]} bytes"
         )
     scanner = PcapngScanner(name)
     frames, _ = scanner.scan(with_spare(data), len(data), 0, final=True)
     segments = Decoder().decode(frames)
     count = scanner.frames
-    return Capture("pcapng", tuple(scanner.link_types), count, count - len(segments), scanner.damage, segments)
+    return Capture("pcapng", tuple(scanner.link_types), count, count - len(segments), scanner.damage, segments, frames)

@@ -69,7 +69,7 @@ def read_many(files: Sequence[tuple[str, bytes]]) -> list[Capture | HarnessError
     if scanned:
         decoded = Decoder().decode_alike([frames for _, _, frames in scanned])
         for (place, scanner, frames), segments in zip(scanned, decoded, strict=True):
-            found[place] = pcap_capture(scanner, Decoder().decode(frames) if segments is None else segments)
+            found[place] = pcap_capture(scanner, frames, Decoder().decode(frames) if segments is None else segments)
     return [one for one in found if one is not None]
 
 

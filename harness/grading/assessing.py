@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from harness.answers import Scalar
@@ -26,11 +27,14 @@ from harness.intake.answers import read_answers
 from harness.intake.contents import Contents, Limits, content_hash
 from harness.intake.parts import Parts, parts_of
 from harness.intake.submission import Submission
+from harness.language import ENGLISH, speaking
 from harness.reports.feedback import feedback_html, feedback_markdown
 from harness.reports.junit import junit
 from harness.reports.ladder import ladder
 from harness.tcp.conversation import Conversation, conversations_of_many
 
+FEEDBACK = "feedback.html"
+NO_PAGES: Mapping[str, bytes] = MappingProxyType({})
 _MOST_DRAWN = 400  # segments of a ladder; what is longer is cut, and says so
 
 
@@ -47,6 +51,8 @@ class Settings:
         partners: student → those who may share a run.
         allowed_signers: ssh-keygen's file of that name.
         policy: what lateness costs.
+        lang: the language of the feedback; nothing else is in it.
+        pages: whether each gets a report page, too.
     """
 
     lab: str
@@ -57,6 +63,8 @@ class Settings:
     partners: Mapping[str, frozenset[str]] = field(default_factory=dict)
     allowed_signers: Path | None = None
     policy: LatePolicy | None = None
+    lang: str = ENGLISH
+    pages: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +123,18 @@ def assess(
         opened: student → what was opened elsewhere.
     """
     known, opened = known or {}, opened or {}
-    works = [
-        _sorted(submission, opened.get(submission.student) or open_within(submission, settings.limits))
-        for submission in submissions
-    ]
-    new = [work for work in works if known.get(work.submission.student) != work.content]
-    _read(new)
-    is_new = {id(work) for work in new}
-    return [
-        _assessed(work, judge, settings) if id(work) in is_new else Assessed(work.submission.student) for work in works
-    ]
+    with speaking(ENGLISH):  # what is kept is the same whatever the language of the feedback
+        works = [
+            _sorted(submission, opened.get(submission.student) or open_within(submission, settings.limits))
+            for submission in submissions
+        ]
+        new = [work for work in works if known.get(work.submission.student) != work.content]
+        _read(new)
+        is_new = {id(work) for work in new}
+        return [
+            _assessed(work, judge, settings) if id(work) in is_new else Assessed(work.submission.student)
+            for work in works
+        ]
 
 
 def open_within(submission: Submission, limits: Limits) -> Opened:
@@ -197,12 +207,15 @@ def _assessed(work: _Work, judge: Judge, settings: Settings) -> Assessed:
         lateness=late,
     )
     fingerprints = tuple(fingerprint(one) for one in chosen)
+    pages = _pages(graded, work, chosen, settings.lang) if settings.pages else {}
     for one in (one for found in work.found for one in found):
         one.forget_segments()
-    return _told(graded, fingerprints)
+    return _told(graded, settings.lang, fingerprints, pages)
 
 
-def _told(graded: Graded, fingerprints: tuple[Fingerprint, ...] = ()) -> Assessed:
+def _told(
+    graded: Graded, lang: str, fingerprints: tuple[Fingerprint, ...] = (), pages: Mapping[str, bytes] = NO_PAGES
+) -> Assessed:
     """All that is kept of a submission, worked out here, where many processes share the work."""
     results = graded.results
     return Assessed(
@@ -210,9 +223,18 @@ def _told(graded: Graded, fingerprints: tuple[Fingerprint, ...] = ()) -> Assesse
         graded.dumps(),
         (graded.source, graded.content, results.outcome, graded.score, results.max_score, graded.provenance),
         tuple((check.id, check.outcome, check.score) for check in results.checks),
-        _files(graded),
+        {**_files(graded, lang), **pages},
         fingerprints,
     )
+
+
+def _pages(graded: Graded, work: _Work, chosen: list[Conversation], lang: str) -> dict[str, bytes]:
+    """A report page for each capture that was handed in: name → content."""
+    from harness.reports.pages import student_pages
+
+    parts = list(zip(chosen, work.found, strict=True)) if chosen else []
+    with speaking(lang):
+        return {name: page.encode(errors="replace") for name, page in student_pages(graded, parts).items()}
 
 
 def _judged(work: _Work, chosen: list[Conversation], judge: Judge) -> Checks:
@@ -287,11 +309,12 @@ def _drawn(conversation: Conversation) -> Iterator[str]:
         yield line.text.rstrip()
 
 
-def _files(graded: Graded) -> dict[str, bytes]:
+def _files(graded: Graded, lang: str) -> dict[str, bytes]:
+    with speaking(lang):
+        told = {"feedback.md": feedback_markdown(graded), FEEDBACK: feedback_html(graded)}
     return {
         "results.json": results_json(graded.results).encode(errors="replace"),
-        "feedback.md": feedback_markdown(graded).encode(errors="replace"),
-        "feedback.html": feedback_html(graded).encode(errors="replace"),
+        **{name: text.encode(errors="replace") for name, text in told.items()},
         "junit.xml": junit(graded.results),
     }
 
@@ -300,4 +323,4 @@ def not_assessed(submission: Submission, judge: Judge, settings: Settings, cause
     """A submission that could not even be looked at, and why."""
     results = Results(settings.lab, None, None, judge.not_judged(cause), cause)
     graded = Graded(submission.student, submission.source, "", results, problems=submission.problems)
-    return _told(graded)
+    return _told(graded, settings.lang)

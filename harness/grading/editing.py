@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from harness.captures.capture import Capture
 from harness.captures.checksums import checksums
+from harness.captures.frames import Frames
 from harness.grading.graded import Flag
 from harness.tcp.arrays import indices
 from harness.tcp.conversation import Conversation
@@ -64,7 +65,7 @@ def signs(capture: Capture, conversation: Conversation, data: bytes | None = Non
     Args:
         capture: the capture.
         conversation: one of its own.
-        data: the bytes of its file; without them no checksum is checked, and no line of a listing.
+        data: the bytes of its file: of a text its lines are looked at.
     """
     columns, rows = conversation.segments_columns, conversation.rows.rows[:_MOST_SEGMENTS]
     seen = _Seen(
@@ -78,8 +79,8 @@ def signs(capture: Capture, conversation: Conversation, data: bytes | None = Non
     found = [*_times(seen), *_clocks(seen), *_isns(conversation), *_streams(seen, conversation)]
     if capture.format == "tcpdump text":
         found += _listing(conversation, data or b"")
-    elif data is not None:
-        found += _checksums(seen, columns.mss[rows], data)
+    elif capture.found is not None:
+        found += _checksums(seen, columns.mss[rows], capture.found)
     return tuple(found)
 
 
@@ -87,11 +88,11 @@ def _some(count: int, what: str) -> str:
     return f"{count:,} {what}" + "s" * (count != 1)
 
 
-def _checksums(seen: _Seen, mss: NDArray[np.int32], data: bytes) -> Iterator[Flag]:
+def _checksums(seen: _Seen, mss: NDArray[np.int32], frames: Frames) -> Iterator[Flag]:
     """Wrong checksums, but for those of an end none of whose are right: its network card makes them."""
     told = mss[(seen.flags & SYN != 0) & (mss != ABSENT)]
     rows = indices(seen.length <= min([_MSS, *told.tolist()]))[:_MOST_CHECKED]
-    found = checksums(data, seen.frame[rows])
+    found = checksums(frames, seen.frame[rows])
     if len(found.wrong_ip):
         what = _some(len(found.wrong_ip), "frame")
         yield Flag("bad-checksum", f"the IPv4 header's checksum is wrong in {what}", _first(found.wrong_ip))
@@ -102,9 +103,9 @@ def _checksums(seen: _Seen, mss: NDArray[np.int32], data: bytes) -> Iterator[Fla
     for one, other in (wrong, wrong[::-1]):
         if len(one) >= _FEWEST_TO_JUDGE and one.all() and not other.any():
             return
-    frames = found.checked[found.wrong_tcp]
-    message = f"the TCP checksum is wrong in {len(frames):,} of {_some(len(found.checked), 'frame')}"
-    yield Flag("bad-checksum", message, _first(frames))
+    bad = found.checked[found.wrong_tcp]
+    message = f"the TCP checksum is wrong in {len(bad):,} of {_some(len(found.checked), 'frame')}"
+    yield Flag("bad-checksum", message, _first(bad))
 
 
 def _first(frames: NDArray[np.int64]) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.cli import print_styled, say, width
 from harness.errors import HarnessError, one_line
 from harness.evidence import evidence_of_capture
-from harness.grading.assessing import Assessed, Settings
+from harness.grading.assessing import FEEDBACK, Assessed, Settings
 from harness.grading.cluster import assess_on_cluster
 from harness.grading.copies import Group
 from harness.grading.exports.systems import EXPORTS, export
@@ -25,14 +25,17 @@ from harness.grading.store import Store, open_store
 from harness.grading.workers import AT_ONCE, SECONDS, pool
 from harness.intake.layouts import find_submissions
 from harness.intake.submission import Submission
+from harness.language import ENGLISH, TAGS, _, speaking, spoken
 from harness.reports.class_summary import ClassSummary
 from harness.reports.counting import counting
 from harness.reports.gradebook import gradebook_csv
+from harness.reports.page.classroom import Classroom
+from harness.reports.pages import REPORT, class_page
 from harness.runs import PARTIAL, dump_json, write_private
 
 SCHEMA_COPIES = "tcp-lab/copies/v1"
 GOOD = "good"  # a lab's folder of captures that pass
-LANGUAGES = ("en",)
+PAGED = 500  # submissions that get a report page each unless it is asked for: it takes as long as judging, and 140 kB
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Order:
         layout: whose bulk download it is.
         exports: names of systems to export the marks to.
         cluster: a Dask scheduler's address.
-        lang: the language of the feedback.
+        pages: who gets a report page, too: "all", "none", or "auto": all, where they are no more than `PAGED`.
         seconds: how long one submission may take.
     """
 
@@ -72,7 +75,7 @@ class Order:
     layout: str = "auto"
     exports: tuple[str, ...] = ()
     cluster: str | None = None
-    lang: str = "en"
+    pages: str = "auto"
     seconds: float = SECONDS
 
 
@@ -86,6 +89,7 @@ def grade(order: Order) -> int:
     students = read_roster(order.roster) if order.roster else ()
     settings = _settings(order, students)
     found = find_submissions(order.submissions, order.layout)
+    settings = replace(settings, pages=order.pages == "all" or (order.pages == "auto" and len(found) <= PAGED))
     try:
         order.out.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -107,8 +111,8 @@ def _look_at(order: Order) -> None:
     rubric_folder(order.lab)
     if not 0 <= order.jobs <= 1024:
         raise HarnessError(f"--jobs {order.jobs}: from 1 to 1024 processes, or 0 for one a processor")
-    if order.lang not in LANGUAGES:
-        raise HarnessError(f"--lang {one_line(order.lang, 20)}: there is {', '.join(LANGUAGES)}")
+    if order.pages not in ("all", "none", "auto"):
+        raise HarnessError(f"--pages {one_line(order.pages, 20)}: known are all, none, auto")
     for system in order.exports:
         if system not in EXPORTS:
             raise HarnessError(f"--export {one_line(system, 40)}: known are {', '.join(sorted(EXPORTS))}")
@@ -133,6 +137,7 @@ def _settings(order: Order, students: tuple[Student, ...]) -> Settings:
         partners=_by_student(partner_pairs(students)),
         allowed_signers=order.allowed_signers,
         policy=read_late_policy(order.late_policy) if order.late_policy else None,
+        lang=spoken(),
     )
 
 
@@ -159,8 +164,10 @@ def _judge_all(order: Order, settings: Settings, found: list[Submission], store:
     done = 0
     with ExitStack() as stack:
         try:
-            batches = _batches(order, settings, found, store.known(), judge, stack)
-            advance = stack.enter_context(counting("judged", len(found)))
+            told = order.out / "students"
+            known = {student: content for student, content in store.known().items() if _is_told(told / student)}
+            batches = _batches(order, settings, found, known, judge, stack)
+            advance = stack.enter_context(counting(_("judged"), len(found)))
             for judged in batches:
                 for one in judged:
                     _write_student(order.out, one)
@@ -214,6 +221,22 @@ def _write_student(out: Path, judged: Assessed) -> None:
         write_private(folder / name, content)
 
 
+def _is_told(folder: Path) -> bool:
+    """Whether all that a student reads is there, in the language that is spoken.
+
+    What an earlier grading told in another one is judged again, which gives the same marks: a page is drawn from the
+    packets.
+    """
+    mark = f'<html lang="{TAGS[spoken()]}"'.encode()
+    pages = list(folder.glob("*.html"))
+    return folder / FEEDBACK in pages and all(mark in _head(page) for page in pages)
+
+
+def _head(page: Path) -> bytes:
+    with page.open("rb") as file:
+        return file.read(100)
+
+
 def _tidy(folder: Path) -> None:
     """Remove what a grading that was killed left half-written."""
     for path in folder.glob(f".*{PARTIAL}"):
@@ -230,30 +253,35 @@ def _write_marks(order: Order, students: tuple[Student, ...], found: list[Submis
     flags = _flags(copies, roster, [one.student for one in found])
     write_private(order.out / "copies.json", dump_json(_copies_document(copies)).encode())
     summary = ClassSummary()
+    room = Classroom(lambda student: REPORT if (order.out / "students" / student / REPORT).exists() else FEEDBACK)
 
     def graded() -> Iterator[Graded]:
         for one in store.graded(lambda student: flags.get(student, ())):
             summary.add(one)
+            room.add(one)
             yield one
 
     write_private(order.out / "gradebook.csv", "".join(gradebook_csv(graded())).encode())
-    for system in order.exports:
-        for name, content in export(system, order.lab, store.graded()):
-            path = order.out / "export" / name
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_private(path, content)
+    write_private(order.out / "gradebook.html", class_page(order.lab, room).encode(errors="replace"))
+    with speaking(ENGLISH):  # what other systems read is the same in every language
+        for system in order.exports:
+            for name, content in export(system, order.lab, store.graded()):
+                path = order.out / "export" / name
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                write_private(path, content)
     print_styled(summary.lines(width()))
     missing = sorted(roster - {one.student for one in found})
     if missing:
-        say(f"\nnothing handed in ({len(missing)}): {_some(missing)}")
+        say("\n" + _("nothing handed in ({count}): {students}").format(count=len(missing), students=_some(missing)))
     for group in copies[:10]:
-        say(f"one connection: {_some(group.students)}: {len(group.pairs[0].shared.frames)} frames in common")
-    say(f"\nmarks: {order.out / 'gradebook.csv'}")
+        words = _("one connection: {students}: {count} frames in common")
+        say(words.format(students=_some(group.students), count=len(group.pairs[0].shared.frames)))
+    say("\n" + _("marks: {file}").format(file=order.out / "gradebook.csv"))
 
 
 def _some(names: Iterable[str]) -> str:
     known = list(names)
-    more = f", … and {len(known) - 10} more" if len(known) > 10 else ""
+    more = _(", … and {more} more").format(more=len(known) - 10) if len(known) > 10 else ""
     return ", ".join(one_line(name, 60) for name in known[:10]) + more
 
 

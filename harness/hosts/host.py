@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
-from harness.errors import HarnessError, one_line
+from harness.errors import HarnessError, LostError, one_line
 from harness.interrupts import stop_if_asked
 from harness.inventory import HostEntry
 
@@ -153,7 +153,7 @@ class RemoteProcess:
         status = self._channel.recv_exit_status()
         self._channel.close()
         if status < 0 and not self.host.alive():  # no status: ended by a signal, or the host is gone
-            raise HarnessError(f"{self.host.role}: the connection was lost while {self.argv[0]} ran; is the host up?")
+            raise LostError(f"{self.host.role}: the connection was lost while {self.argv[0]} ran; is the host up?")
         return Completed(status, stdout, stderr)
 
     def stop(self, signal: str = "TERM", *, seconds: float = 10) -> Completed:

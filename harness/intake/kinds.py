@@ -8,8 +8,9 @@ ARCHIVE = re.compile(
     r"(?P<stem>.+)\.(?:zip|tar|tgz|tbz2?|txz|tar\.(?:gz|bz2|xz)|7z|rar|zst)", re.IGNORECASE | re.DOTALL
 )
 DOCUMENT = re.compile(r"(?P<stem>.+)\.(?:pdf|docx?|odt|rtf|html?|png|jpe?g)", re.IGNORECASE | re.DOTALL)
-# The texts that a run folder has beside its capture: none is a capture of its own where there is one.
-BESIDE = frozenset(f"{name}.txt" for name in ("listing", "timeline", "report", "connect", "disturbed", "exit"))
+# What a run folder has beside its capture: none is a capture of its own where there is one.
+_TEXTS = ("listing", "timeline", "report", "connect", "disturbed", "exit")
+BESIDE = frozenset({"annotated.pcapng", *(f"{name}.txt" for name in _TEXTS)})
 _BESIDE = "|".join(sorted(map(re.escape, BESIDE)))
 # A part of a submission, by its name or behind the student's: answers.yaml, alice.answers.yaml, alice_answers.yaml
 PART = re.compile(

@@ -7,6 +7,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from harness.captures.packets import link_name
+from harness.language import _, ngettext
+from harness.messages import translated
 from harness.tcp.ends import ENDS
 from harness.tcp.flags import ACK, letters
 from harness.tcp.summary import Options, Summary
@@ -130,41 +132,47 @@ def source_line(source: Source) -> str:
     """The capture in one line."""
     links = ", ".join(link_name(link) for link in source.link_types)
     others = source.frames - source.tcp_segments
-    return (
-        f"{source.format}{f' ({links})' if links else ''}: {_count(source.frames, 'frame')}, "
-        f"{_count(source.tcp_segments, 'TCP segment')}{f', {others} other' if others else ''}"
-    )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    frames = ngettext("{count} frame", "{count} frames", source.frames).format(count=source.frames)
+    segments = ngettext("{count} TCP segment", "{count} TCP segments", source.tcp_segments)
+    counts = [frames, segments.format(count=source.tcp_segments)]
+    counts += [_("{count} other").format(count=others)] if others else []
+    return f"{translated(source.format)}{f' ({links})' if links else ''}{_(': ')}{_(', ').join(counts)}"
 
 
 def summary_line(summary: Summary) -> str:
     """A conversation in one line."""
-    closer = f" by {summary.closer}" if summary.closer else ""
-    rtt = "" if summary.handshake_rtt is None else f", rtt {summary.handshake_rtt / 1e6:.3f} ms"
-    resent = sum(summary.retransmissions)
-    return (
-        f"{summary.ends[0]} → {summary.ends[1]}: open {summary.open}, close {summary.close}{closer}, "
-        f"{summary.conn_state} {summary.history} {summary.completeness}, "
-        f"{_count(summary.segments, 'segment')} in frames {summary.first_frame}–{summary.last_frame}, "
-        f"{summary.bytes[0]} and {summary.bytes[1]} bytes{rtt}{f', {resent} sent again' if resent else ''}"
-    )
+    close = _("close {close} by {closer}") if summary.closer else _("close {close}")
+    segments = ngettext("{count} segment", "{count} segments", summary.segments).format(count=summary.segments)
+    where = _("{segments} in frames {first}–{last}")
+    said = [
+        _("open {open}").format(open=summary.open),
+        close.format(close=summary.close, closer=translated(summary.closer or "")),
+        f"{summary.conn_state} {summary.history} {summary.completeness}",
+        where.format(segments=segments, first=summary.first_frame, last=summary.last_frame),
+        _("{one} and {two} bytes").format(one=summary.bytes[0], two=summary.bytes[1]),
+    ]
+    if summary.handshake_rtt is not None:
+        said.append(_("rtt {ms} ms").format(ms=f"{summary.handshake_rtt / 1e6:.3f}"))
+    if resent := sum(summary.retransmissions):
+        said.append(_("{count} sent again").format(count=resent))
+    return f"{summary.ends[0]} → {summary.ends[1]}{_(': ')}{_(', ').join(said)}"
 
 
 def details(summary: Summary) -> Iterator[str]:
     """What else is known of a conversation's two ends."""
     for end in (0, 1):
         isn, options = summary.isns[end], summary.options[end]
-        words = ["ISN not shown" if isn is None else f"ISN {isn}"]
+        words = [_("ISN not shown") if isn is None else f"ISN {isn}"]
         if options is not None:
             words += [] if options.mss is None else [f"MSS {options.mss}"]
-            words += [] if options.window_scale is None else [f"window scale {options.window_scale}"]
-            words += ["SACK permitted"] * options.sack_permitted + ["timestamps"] * options.timestamps
+            scale = options.window_scale
+            words += [] if scale is None else [_("window scale {shift}").format(shift=scale)]
+            words += [_("SACK permitted")] * options.sack_permitted + [_("timestamps")] * options.timestamps
             words += ["Fast Open"] * options.fast_open
-        words += [f"{_count(summary.bytes[end], 'byte')}", f"{summary.retransmissions[end]} sent again"]
-        yield f"{ENDS[end]}: {', '.join(words)}"
+        size = summary.bytes[end]
+        words.append(ngettext("{count} byte", "{count} bytes", size).format(count=size))
+        words.append(_("{count} sent again").format(count=summary.retransmissions[end]))
+        yield f"{translated(ENDS[end])}{_(': ')}{_(', ').join(words)}"
 
 
 def as_text(source: Source, rows: Iterable[Row], *, width: int, absolute: bool) -> Iterator["StyledLine"]:
@@ -174,7 +182,8 @@ def as_text(source: Source, rows: Iterable[Row], *, width: int, absolute: bool) 
 
     yield source_line(source), "bold"
     if source.damage:
-        yield f"damaged: {source.damage}; what stands before it was analyzed", "red"
+        words = _("damaged: {damage}; what stands before it was analyzed")
+        yield words.format(damage=translated(source.damage)), "red"
     found = False
     for summary, conversation in rows:
         found = True
@@ -185,4 +194,4 @@ def as_text(source: Source, rows: Iterable[Row], *, width: int, absolute: bool) 
                 yield line.text, KIND_STYLES[line.kind]
             yield "", ""
     if source.tcp_segments and not found:
-        yield "no conversation has that end", ""
+        yield _("no conversation has that end"), ""

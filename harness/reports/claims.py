@@ -1,11 +1,13 @@
 """What became of an article's claims: the document, and a table for the terminal."""
 
-import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from harness.claim_plugin import VERDICTS, Decision, Exhibit
+from harness.language import _, ngettext
+from harness.messages import translated
+from harness.reports.columns import left, shorten, wrap
 from harness.reports.ladder import StyledLine
 
 SCHEMA = "tcp-lab/claims/v1"
@@ -57,8 +59,19 @@ def _note(decision: Decision) -> str:
 def _in_one_line(exhibit: Exhibit) -> str:
     frames = ", ".join(map(str, exhibit.frames[:_MOST_FRAMES]))
     more = ", …" if len(exhibit.frames) > _MOST_FRAMES else ""
-    where = f", frame{'s' if len(exhibit.frames) > 1 else ''} {frames}{more}" if exhibit.frames else ""
-    return f"{exhibit.run}{where}: {exhibit.says}"
+    told = ngettext("frame {frames}", "frames {frames}", len(exhibit.frames)).format(frames=frames + more)
+    where = _(", ").join([exhibit.run, told] if exhibit.frames else [exhibit.run])
+    return _(": ").join([where, translated(exhibit.says)])
+
+
+def _verdict(name: str) -> str:
+    words = {
+        "confirmed": _("confirmed"),
+        "qualified": _("qualified"),
+        "refuted": _("refuted"),
+        "not-shown": _("not-shown"),
+    }
+    return words[name]
 
 
 def claims_table(claims: Sequence[ClaimText], decided: Mapping[str, Decision], *, width: int) -> Iterator[StyledLine]:
@@ -66,16 +79,21 @@ def claims_table(claims: Sequence[ClaimText], decided: Mapping[str, Decision], *
     for claim in claims:
         decision = decided[claim.id]
         style = _STYLES[decision.verdict]
-        first, *rest = textwrap.wrap(claim.text, width - _LEFT)
-        yield f"{claim.id} {decision.verdict:<{_LEFT - 4}}{first}", style
+        first, *rest = wrap(translated(claim.text), width - _LEFT)
+        yield f"{claim.id} {left(_verdict(decision.verdict), _LEFT - 4)}{first}", style
         yield from ((f"{'':{_LEFT}}{line}", style) for line in rest)
         if decision.verdict != "confirmed":
-            yield from ((f"{'':{_LEFT}}{line}", "") for line in textwrap.wrap(decision.note, width - _LEFT))
+            yield from ((f"{'':{_LEFT}}{line}", "") for line in wrap(translated(decision.note), width - _LEFT))
         if decision.evidence:
             said = _in_one_line(decision.evidence[-1])
-            yield f"{'':{_LEFT}}{textwrap.shorten(said, width - _LEFT, placeholder=' …')}", "dim"
+            yield f"{'':{_LEFT}}{shorten(said, width - _LEFT)}", "dim"
     counts = Counter(decided[claim.id].verdict for claim in claims)
-    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in (*VERDICTS, "not-shown") if counts[verdict])
+    told = _(", ").join(
+        _("{count} {outcome}").format(count=counts[verdict], outcome=_verdict(verdict))
+        for verdict in (*VERDICTS, "not-shown")
+        if counts[verdict]
+    )
     yield "", ""
-    total = f"{len(claims) - counts['not-shown']} of {len(claims)} claims decided: {told}"
-    yield from ((line, "bold") for line in textwrap.wrap(total, width))
+    words = _("{decided} of {all} claims decided: {counts}")
+    total = words.format(decided=len(claims) - counts["not-shown"], all=len(claims), counts=told)
+    yield from ((line, "bold") for line in wrap(total, width))

@@ -1,20 +1,17 @@
 """A whole class on the terminal: outcomes, scores, the checks that fail most, and what needs a human."""
 
-import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 from harness.grading.graded import Graded
+from harness.language import _, ngettext
+from harness.messages import translated
+from harness.reports.columns import left, wrap
 from harness.reports.gradebook import number, printable
 from harness.reports.ladder import StyledLine
 
-_OUTCOMES = {
-    "passed": ("✓", "passed all", "green"),
-    "failed": ("✗", "did not pass all", "red"),
-    "not-judged": ("!", "could not be judged", "magenta"),
-}
 _BINS = 10
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _HARDEST = 10  # checks listed
@@ -97,20 +94,24 @@ class ClassSummary:
         self._checks.update([(check.id, check.outcome) for check in results.checks])
         for check in results.checks:
             if check.id not in self._titles:
-                self._titles[check.id] = printable(check.title or check.id)
+                self._titles[check.id] = printable(translated(check.title or check.id))
         for kind in dict.fromkeys(flag.kind for flag in graded.flags):
-            known = kind if kind in self._flags or len(self._flags) < _KINDS else "of other kinds"
+            known = kind if kind in self._flags or len(self._flags) < _KINDS else _("of other kinds")
             self._flags.setdefault(known, _Seen()).add(graded.student)
 
     def lines(self, width: int) -> Iterator[StyledLine]:
         """The summary as (line, style); no line is longer than *width*, which is at least 60 columns."""
         total = self._outcomes.total()
-        yield f"{total} submission{'' if total == 1 else 's'}", "bold"
-        for outcome, (mark, words, style) in _OUTCOMES.items():
+        yield ngettext("{count} submission", "{count} submissions", total).format(count=total), "bold"
+        for outcome, mark, words, style in (
+            ("passed", "✓", _("passed all"), "green"),
+            ("failed", "✗", _("did not pass all"), "red"),
+            ("not-judged", "!", _("could not be judged"), "magenta"),
+        ):
             if count := self._outcomes[outcome]:
                 yield f" {mark} {count:>6}  {words}", style
         if self._late:
-            yield f"   {self._late:>6}  came late", "yellow"
+            yield f"   {self._late:>6}  {_('came late')}", "yellow"
         if self._scores:
             yield "", ""
             yield from self._score_lines(width)
@@ -118,7 +119,8 @@ class ClassSummary:
         if total:
             yield "", ""
             counted = (f"{printable(name, 30)} {count}" for name, count in self._provenance.most_common())
-            yield from _wrapped("where they come from: " + ", ".join(counted), width, "  ", "")
+            words = _("where they come from: {counts}").format(counts=", ".join(counted))
+            yield from _wrapped(words, width, "  ", "")
         if self._unjudged.count or self._flags:
             yield "", ""
             yield from self._human_lines(width)
@@ -129,15 +131,15 @@ class ClassSummary:
         shares: Counter[Fraction] = Counter()
         for (score, maximum), count in self._scores.items():
             shares[Fraction(score, 100 * maximum) if maximum else Fraction(0)] += count
-        (scale, unit) = (most.pop(), "points") if len(most) == 1 else (100, "%")
+        scale = most.pop() if (in_points := len(most) == 1) else 100
         mean = sum((share * count for share, count in shares.items()), Fraction(0)) / shares.total()
         low, median, high = (quantile(shares, Fraction(quarter, 4)) for quarter in (1, 2, 3))
         told = [number(float(round(value * scale, 2))) for value in (mean, median, low, high)]
-        yield (
-            f"scores of {scale} {unit}" if unit == "points" else "scores in % (the maximum is not the same for all)",
-            "bold",
-        )
-        yield "  mean {}, median {}, the middle half from {} to {}".format(*told), ""
+        head = _("scores of {most} points") if in_points else _("scores in % (the maximum is not the same for all)")
+        yield head.format(most=scale), "bold"
+        names = ("mean", "median", "low", "high")
+        words = _("mean {mean}, median {median}, the middle half from {low} to {high}")
+        yield "  " + words.format(**dict(zip(names, told, strict=True))), ""
         bins = [0] * _BINS
         for share, count in shares.items():
             bins[min(int(share * _BINS), _BINS - 1)] += count
@@ -161,26 +163,26 @@ class ClassSummary:
         if not hardest:
             return
         yield "", ""
-        yield "checks that earn least", "bold"
-        yield "  failed  not shown", "dim"
+        yield _("checks that earn least"), "bold"
+        yield f"  {left(_('failed'), 8)}{_('not shown')}", "dim"
         for check in hardest:
-            first, *rest = textwrap.wrap(check.title, width - 22)
+            first, *rest = wrap(check.title, width - 22)
             yield f"   {round(100 * check.failed):>3} %      {round(100 * check.not_shown):>3} %   {first}", ""
             yield from ((" " * 22 + line, "") for line in rest)
 
     def _human_lines(self, width: int) -> Iterator[StyledLine]:
-        yield "for you to look at", "bold"
+        yield _("for you to look at"), "bold"
         if self._unjudged.count:
-            yield from _seen_lines("could not be judged", self._unjudged, width)
+            yield from _seen_lines(_("could not be judged"), self._unjudged, width)
         for kind, seen in sorted(self._flags.items(), key=lambda item: -item[1].count):
             yield from _seen_lines(printable(kind, 40), seen, width)
 
 
 def _seen_lines(name: str, seen: _Seen, width: int) -> Iterator[StyledLine]:
     more = seen.count - len(seen.students)
-    students = ", ".join(seen.students) + (f", … and {more} more" if more else "")
+    students = ", ".join(seen.students) + (_(", … and {more} more").format(more=more) if more else "")
     yield from _wrapped(f"  {name} ({seen.count}): {students}", width, "    ", "yellow")
 
 
 def _wrapped(text: str, width: int, indent: str, style: str) -> Iterator[StyledLine]:
-    yield from ((line, style) for line in textwrap.wrap(text, width, subsequent_indent=indent, drop_whitespace=True))
+    yield from ((line, style) for line in wrap(text, width, indent=indent))

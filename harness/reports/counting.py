@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from harness.language import _
+
 _EVERY = 5.0  # seconds between lines where there is no terminal
 _REDRAWN = 0.1  # seconds between drawings of the bar
 
@@ -12,8 +14,11 @@ _REDRAWN = 0.1  # seconds between drawings of the bar
 def told(done: int, total: int, seconds: float) -> str:
     """How far it has come, in words: "120 of 500, 410 a second, 1 s left"."""
     rate = done / seconds if seconds > 0 else 0.0
-    left = f", {(total - done) / rate:.0f} s left" if rate and done < total else f" in {seconds:.1f} s"
-    return f"{done:,} of {total:,}, {rate:,.0f} a second{left}"
+    numbers = {"done": f"{done:,}", "total": f"{total:,}", "rate": f"{rate:,.0f}"}
+    if rate and done < total:
+        left = f"{(total - done) / rate:.0f}"
+        return _("{done} of {total}, {rate} a second, {left} s left").format(**numbers, left=left)
+    return _("{done} of {total}, {rate} a second in {seconds} s").format(**numbers, seconds=f"{seconds:.1f}")
 
 
 @contextmanager

@@ -15,15 +15,15 @@ from html import escape
 
 from harness.grading.graded import Graded
 from harness.grading.results import Check
+from harness.language import TAGS, _, ngettext, speaking, spoken
+from harness.messages import translated
 from harness.reports.gradebook import number, printable
+from harness.reports.ladder import in_words
 
-# outcome → (mark, word, what it means), in the order in which a student needs them. Colour only helps.
-_OUTCOMES = {
-    "failed": ("✗", "failed", "The packets are not as these ask."),
-    "not-shown": ("?", "not shown", "What was handed in does not show what these look at, so they earn nothing."),
-    "not-judged": ("!", "could not be judged", "Something went wrong while judging these: that is never a mark."),
-    "passed": ("✓", "passed", "These hold."),
-}
+# outcome → mark, in the order in which a student needs them. Colour only helps.
+_MARKS = {"failed": "✗", "not-shown": "?", "not-judged": "!", "passed": "✓"}
+_JUDGED_NOT = "could not be judged: "
+_SAID_ALREADY = {"not-shown": "not shown: ", "not-judged": _JUDGED_NOT}  # messages that begin with their outcome
 _MESSAGE = 1000
 _FRAMES = 12
 _PROBLEMS = 20
@@ -51,11 +51,11 @@ pre{white-space:pre;overflow:visible;font-size:6.5pt;background:none;padding:0}}
 """
 _POLICY = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 _HEAD = (
-    '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+    '<!DOCTYPE html>\n<html lang="{tag}">\n<head>\n<meta charset="utf-8">\n'
     '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
-    f"style-src 'sha256-{_POLICY}'; base-uri 'none'; form-action 'none'\">\n"
+    "style-src 'sha256-{policy}'; base-uri 'none'; form-action 'none'\">\n"
     '<meta name="viewport" content="width=device-width,initial-scale=1">\n'
-    f"<style>{_STYLE}</style>\n<title>"
+    "<style>{style}</style>\n<title>"
 )
 
 # All that can begin markup within a line; titles never stand at a line's begin.
@@ -64,11 +64,31 @@ _LINK_LIKE = re.compile(r"@|://|www\.|#\d", re.IGNORECASE)  # what some renderer
 _TICKS = re.compile("`+")
 
 
+def _word(outcome: str) -> str:
+    words = {
+        "failed": _("failed"),
+        "not-shown": _("not shown"),
+        "not-judged": _("could not be judged"),
+        "passed": _("passed"),
+    }
+    return words[outcome]
+
+
+def _meaning(outcome: str) -> str:
+    meanings = {
+        "failed": _("The packets are not as these ask."),
+        "not-shown": _("What was handed in does not show what these look at, so they earn nothing."),
+        "not-judged": _("Something went wrong while judging these: that is never a mark."),
+        "passed": _("These hold."),
+    }
+    return meanings[outcome]
+
+
 def _code(text: str, limit: int = _MESSAGE) -> str:
     """A printable Markdown code span: in it nothing is markup."""
     safe = printable(text, limit)
     if not safe.strip(" "):
-        return "(empty)"
+        return _("(empty)")
     if "`" not in safe:
         # A space at both ends would be stripped; one more on each side keeps them.
         return f"` {safe} `" if safe[0] == safe[-1] == " " else f"`{safe}`"
@@ -79,7 +99,7 @@ def _code(text: str, limit: int = _MESSAGE) -> str:
 @lru_cache(maxsize=4096)
 def _markdown_title(title: str) -> str:
     safe = printable(title, _MESSAGE)
-    return _code(safe) if _LINK_LIKE.search(safe) else _MARKUP.sub(r"\\\1", safe).strip() or "(empty)"
+    return _code(safe) if _LINK_LIKE.search(safe) else _MARKUP.sub(r"\\\1", safe).strip() or _("(empty)")
 
 
 def _html(text: str, limit: int = _MESSAGE) -> str:
@@ -87,19 +107,20 @@ def _html(text: str, limit: int = _MESSAGE) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _rows(title: str, points: int, score: int | None, outcome: str) -> tuple[str, str]:
+def _rows(title: str, points: int, score: int | None, outcome: str, language: str) -> tuple[str, str]:
     """A check's own line in both formats; the same for most of a class, so made once."""
-    mark, word, _ = _OUTCOMES[outcome]
-    worth = f" · {'-' if score is None else score}/{points}" if points else ""
-    return (
-        f"- {mark} **{word}**{worth} · {_markdown_title(title)}\n",
-        f'<li class="{outcome}"><b>{mark} {word}</b>{worth} · {_html(title)}',
-    )
+    with speaking(language):
+        mark, word, told = _MARKS[outcome], _word(outcome), translated(title)
+        worth = f" · {'-' if score is None else score}/{points}" if points else ""
+        return (
+            f"- {mark} **{word}**{worth} · {_markdown_title(told)}\n",
+            f'<li class="{outcome}"><b>{mark} {word}</b>{worth} · {_html(told)}',
+        )
 
 
 def _said(outcome: str, message: str) -> str:
     """A check's message without the words that its section says already."""
-    return message.removeprefix(f"{_OUTCOMES[outcome][1]}: ")
+    return translated(message.removeprefix(_SAID_ALREADY.get(outcome, "")))
 
 
 def _frames(check: Check) -> str:
@@ -107,31 +128,48 @@ def _frames(check: Check) -> str:
         return ""
     shown = ", ".join(map(str, check.frames[:_FRAMES]))
     more = len(check.frames) - _FRAMES
-    return f"{'frame' if len(check.frames) == 1 else 'frames'} {shown}{f' and {more} more' if more > 0 else ''}"
+    if more > 0:
+        return _("frames {frames} and {more} more").format(frames=shown, more=more)
+    return ngettext("frame {frames}", "frames {frames}", len(check.frames)).format(frames=shown)
 
 
 def _mark_line(graded: Graded) -> str:
-    score = graded.score
-    return "Could not be judged: no mark" if score is None else f"{number(score)} of {graded.results.max_score} points"
+    if graded.score is None:
+        return _("Could not be judged: no mark")
+    return _("{score} of {most} points").format(score=number(graded.score), most=graded.results.max_score)
 
 
 def _counts(graded: Graded) -> str:
     outcomes = [check.outcome for check in graded.results.checks]
-    counts = [f"{outcomes.count(outcome)} {word}" for outcome, (_, word, _) in _OUTCOMES.items() if outcome in outcomes]
-    total = f"{len(outcomes)} check{'' if len(outcomes) == 1 else 's'}"
-    return f"{total}: {', '.join(counts)}" if counts else "No check was made"
+    counts = [
+        _("{count} {outcome}").format(count=outcomes.count(outcome), outcome=_word(outcome))
+        for outcome in _MARKS
+        if outcome in outcomes
+    ]
+    if not counts:
+        return _("No check was made")
+    total = ngettext("{count} check", "{count} checks", len(outcomes)).format(count=len(outcomes))
+    return _("{total}: {counts}").format(total=total, counts=_(", ").join(counts))
 
 
 def duration(seconds: int) -> str:
     """A time as its two largest units: "1 day 2 h", "5 min", "40 s"."""
-    parts = []
-    for size, word in ((86400, "day"), (3600, "h"), (60, "min"), (1, "s")):
+    parts = list[str]()
+    for size in (86400, 3600, 60, 1):
         count, seconds = divmod(seconds, size)
         if count:
-            parts.append(f"{count} {word}{'s' if word == 'day' and count > 1 else ''}")
+            parts.append(_unit(size, count))
         elif parts:
             break
-    return " ".join(parts[:2]) or "0 s"
+    return " ".join(parts[:2]) or _unit(1, 0)
+
+
+def _unit(size: int, count: int) -> str:
+    """So many days, hours, minutes or seconds."""
+    if size == 86400:
+        return ngettext("{count} day", "{count} days", count).format(count=count)
+    words = {3600: _("{count} h"), 60: _("{count} min"), 1: _("{count} s")}
+    return words[size].format(count=count)
 
 
 def lateness_line(graded: Graded) -> str:
@@ -140,40 +178,44 @@ def lateness_line(graded: Graded) -> str:
     if late is None:
         return ""
     if not late.seconds and not late.penalty:
-        return "Handed in on time"
-    earned = graded.results.score
-    of = "" if earned is None else f" of the {number(earned)} earned"
-    cost = f"{number(late.penalty)} points{of} taken off" if late.penalty else "nothing taken off"
-    return f"Handed in {duration(late.seconds)} late: {cost}"
+        return _("Handed in on time")
+    if not late.penalty:
+        words = _("Handed in {time} late: nothing taken off")
+    elif graded.results.score is None:
+        words = _("Handed in {time} late: {points} points taken off")
+    else:
+        words = _("Handed in {time} late: {points} points of the {earned} earned taken off")
+    earned = number(graded.results.score)
+    return words.format(time=duration(late.seconds), points=number(late.penalty), earned=earned)
 
 
 def _cause(graded: Graded) -> str:
-    return graded.results.cause.removeprefix("could not be judged: ")
+    return translated(graded.results.cause.removeprefix(_JUDGED_NOT))
 
 
 def _problems(graded: Graded) -> tuple[Iterable[str], int]:
-    return graded.problems[:_PROBLEMS], max(0, len(graded.problems) - _PROBLEMS)
+    return map(translated, graded.problems[:_PROBLEMS]), max(0, len(graded.problems) - _PROBLEMS)
 
 
 @lru_cache(maxsize=4)  # both formats draw the same one
-def _ladder(ladder: tuple[str, ...]) -> str:
+def _ladder(ladder: tuple[str, ...], language: str) -> str:
     """The ladder's text; unlike in `printable` its lines keep their spaces, which hold the drawing together."""
-    lines = list(ladder[:_LADDER_LINES])
-    if not "".join(lines).isprintable() or max(map(len, lines)) > _LADDER_WIDTH:
-        lines = ["".join(c if c.isprintable() else "?" for c in line[:_LADDER_WIDTH]) for line in lines]
-    if len(ladder) > _LADDER_LINES:
-        lines.append(f"… and {len(ladder) - _LADDER_LINES} more lines")
-    return "\n".join(lines)
+    with speaking(language):
+        lines = [in_words(line) for line in ladder[:_LADDER_LINES]]
+        if not "".join(lines).isprintable() or max(map(len, lines)) > _LADDER_WIDTH:
+            lines = ["".join(c if c.isprintable() else "?" for c in line[:_LADDER_WIDTH]) for line in lines]
+        if len(ladder) > _LADDER_LINES:
+            lines.append(_("… and {more} more lines").format(more=len(ladder) - _LADDER_LINES))
+        return "\n".join(lines)
 
 
 def outcome_words(outcome: str) -> str:
     """What a student reads for an outcome: its mark and its word."""
-    mark, word, _ = _OUTCOMES[outcome]
-    return f"{mark} {word}"
+    return f"{_MARKS[outcome]} {_word(outcome)}"
 
 
 def summary_lines(graded: Graded) -> list[str]:
-    """The mark, what it is made of, and what went wrong, as plain printable lines."""
+    """The mark, what it is made of, and what went wrong, as plain printable lines, for other systems: in English."""
     lines = [f"{printable(graded.results.lab)}: {_mark_line(graded)}", _counts(graded)]
     if graded.results.cause:
         lines.append(f"Could not be judged: {printable(_cause(graded), _MESSAGE)}")
@@ -185,7 +227,7 @@ def summary_lines(graded: Graded) -> list[str]:
 
 
 def missed_lines(graded: Graded) -> Iterator[str]:
-    """Each check that did not pass, and why, as plain printable lines."""
+    """Each check that did not pass, and why, as plain printable lines, for other systems: in English."""
     for check in graded.results.checks:
         if check.outcome != "passed":
             earned = "-" if check.score is None else str(check.score)
@@ -195,44 +237,51 @@ def missed_lines(graded: Graded) -> Iterator[str]:
 
 
 def _by_outcome(graded: Graded) -> dict[str, list[Check]]:
-    groups: dict[str, list[Check]] = {outcome: [] for outcome in _OUTCOMES}
+    groups: dict[str, list[Check]] = {outcome: [] for outcome in _MARKS}
     for check in graded.results.checks:
         groups[check.outcome].append(check)
     return groups
+
+
+def _who(student: str, source: str) -> str:
+    return _("Student {student}, handed in {source}.").format(student=student, source=source)
+
+
+def _sentence(text: str) -> str:
+    return _("{sentence}.").format(sentence=text)
 
 
 def feedback_markdown(graded: Graded) -> str:
     """All that a student is told, as Markdown (https://spec.commonmark.org/0.31.2/); UTF-8 can always encode it."""
     results = graded.results
     parts = [
-        f"# Lab {_markdown_title(results.lab)}: {_mark_line(graded)}\n\n",
-        f"Student {_code(graded.student)}, handed in {_code(graded.source)}.\n\n{_counts(graded)}.\n",
+        f"# {_('Lab {lab}: {mark}').format(lab=_markdown_title(results.lab), mark=_mark_line(graded))}\n\n",
+        f"{_who(_code(graded.student), _code(graded.source))}\n\n{_sentence(_counts(graded))}\n",
     ]
     if results.cause:
-        parts.append(f"\n## Could not be judged\n\n{_code(_cause(graded))}\n")
+        parts.append(f"\n## {_('Could not be judged')}\n\n{_code(_cause(graded))}\n")
     late = lateness_line(graded)
     if late:
-        parts.append(f"\n{late}.\n")
+        parts.append(f"\n{_sentence(late)}\n")
     if graded.problems:
         shown, more = _problems(graded)
-        parts.append("\n## What could not be read of it\n\n")
+        parts.append(f"\n## {_('What could not be read of it')}\n\n")
         parts += [f"- {_code(problem)}\n" for problem in shown]
         if more:
-            parts.append(f"- … and {more} more\n")
+            parts.append(f"- {_('… and {more} more').format(more=more)}\n")
     for outcome, checks in _by_outcome(graded).items():
         if not checks:
             continue
-        _, word, meaning = _OUTCOMES[outcome]
-        parts.append(f"\n## {word.capitalize()}\n\n{meaning}\n\n")
+        parts.append(f"\n## {_word(outcome).capitalize()}\n\n{_meaning(outcome)}\n\n")
         for check in checks:
-            parts.append(_rows(check.title or check.id, check.points, check.score, outcome)[0])
+            parts.append(_rows(check.title or check.id, check.points, check.score, outcome, spoken())[0])
             if check.message:
                 frames = _frames(check)
                 parts.append(f"  - {_code(_said(outcome, check.message))}{f' ({frames})' if frames else ''}\n")
     if graded.ladder:
-        drawn = _ladder(graded.ladder)
+        drawn = _ladder(graded.ladder, spoken())
         fence = "`" * (max(map(len, _TICKS.findall(drawn)), default=2) + 1) if "```" in drawn else "```"
-        parts.append(f"\n## The connection\n\n{fence}text\n{drawn}\n{fence}\n")
+        parts.append(f"\n## {_('The connection')}\n\n{fence}text\n{drawn}\n{fence}\n")
     return "".join(parts)
 
 
@@ -242,33 +291,35 @@ def feedback_html(graded: Graded) -> str:
     lab = _html(results.lab)
     mark = _mark_line(graded)
     parts = [
-        f"{_HEAD}{lab}: {mark}</title>\n</head>\n<body>\n<main>\n<h1>Lab {lab}</h1>\n",
-        f'<p class="mark">{mark}</p>\n<p>Student <bdi>{_html(graded.student)}</bdi>, handed in ',
-        f"<bdi>{_html(graded.source)}</bdi>.</p>\n<p>{_counts(graded)}.</p>\n",
+        _HEAD.format(tag=TAGS[spoken()], policy=_POLICY, style=_STYLE),
+        f"{lab}: {mark}</title>\n</head>\n<body>\n<main>\n<h1>{_('Lab {lab}').format(lab=lab)}</h1>\n",
+        f'<p class="mark">{mark}</p>\n',
+        f"<p>{_who(f'<bdi>{_html(graded.student)}</bdi>', f'<bdi>{_html(graded.source)}</bdi>')}</p>\n",
+        f"<p>{_sentence(_counts(graded))}</p>\n",
     ]
     if results.cause:
-        parts.append(f"<h2>Could not be judged</h2>\n<p>{_html(_cause(graded))}</p>\n")
+        parts.append(f"<h2>{_('Could not be judged')}</h2>\n<p>{_html(_cause(graded))}</p>\n")
     late = lateness_line(graded)
     if late:
-        parts.append(f"<p>{late}.</p>\n")
+        parts.append(f"<p>{_sentence(late)}</p>\n")
     if graded.problems:
         shown, more = _problems(graded)
-        parts.append("<h2>What could not be read of it</h2>\n<ul>\n")
+        parts.append(f"<h2>{_('What could not be read of it')}</h2>\n<ul>\n")
         parts += [f"<li>{_html(problem)}</li>\n" for problem in shown]
-        parts.append(f"<li>… and {more} more</li>\n</ul>\n" if more else "</ul>\n")
+        parts.append(f"<li>{_('… and {more} more').format(more=more)}</li>\n</ul>\n" if more else "</ul>\n")
     for outcome, checks in _by_outcome(graded).items():
         if not checks:
             continue
-        _, word, meaning = _OUTCOMES[outcome]
-        parts.append(f'<h2>{word.capitalize()}</h2>\n<p class="soft">{meaning}</p>\n<ul>\n')
+        parts.append(f'<h2>{_word(outcome).capitalize()}</h2>\n<p class="soft">{_meaning(outcome)}</p>\n<ul>\n')
         for check in checks:
-            parts.append(_rows(check.title or check.id, check.points, check.score, outcome)[1])
+            parts.append(_rows(check.title or check.id, check.points, check.score, outcome, spoken())[1])
             if check.message:
                 frames = _frames(check)
                 parts.append(f"<p>{_html(_said(outcome, check.message))}{f' ({frames})' if frames else ''}</p>")
             parts.append("</li>\n")
         parts.append("</ul>\n")
     if graded.ladder:
-        parts.append(f'<h2>The connection</h2>\n<pre tabindex="0">{escape(_ladder(graded.ladder))}</pre>\n')
+        drawn = escape(_ladder(graded.ladder, spoken()))
+        parts.append(f'<h2>{_("The connection")}</h2>\n<pre tabindex="0">{drawn}</pre>\n')
     parts.append("</main>\n</body>\n</html>\n")
     return "".join(parts)

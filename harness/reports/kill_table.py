@@ -1,16 +1,17 @@
 """A rubric's proof on the terminal: the kill table, what each check did, and all that is not as it should be."""
 
-import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from harness.grading.proving import FamilyCount, Finding, Proof
+from harness.language import _, ngettext
+from harness.messages import translated
+from harness.reports.columns import cut, left, right, wrap
 from harness.reports.ladder import StyledLine
 
-_FAMILY = "{:<11}{:>8}{:>7}{:>7}{:>7}{:>8}{:>6}{:>5}"
-_HEADS = ("family", "mutants", "killed", "reader", "equiv.", "unasked", "alive", "%")
+_FAMILY = 11  # columns of its name; then those of its numbers
+_NUMBERS = (8, 7, 7, 7, 8, 6, 5)
 _MOST = 60  # findings of a kind that are shown
 _LONGEST = 240
-_EXPLAINED = "reader: no whole capture; equiv.: legal TCP; unasked: wrong, but the lab does not ask"
 
 
 def percent(killed: int, of: int) -> str:
@@ -23,31 +24,36 @@ def _to_kill(family: FamilyCount) -> int:
 
 
 def _families(proof: Proof, width: int) -> Iterator[StyledLine]:
-    yield _FAMILY.format(*_HEADS), "bold"
+    heads = (_("mutants"), _("killed"), _("reader"), _("equiv."), _("unasked"), _("alive"), "%")
+    yield _row(_("family"), heads), "bold"
     for one in proof.families:
         counts = (one.mutants, one.killed, one.unreadable, one.equivalent, one.not_asked, one.survived)
         share = percent(one.killed + one.unreadable, _to_kill(one))
-        yield _FAMILY.format(one.name[:11], *counts, share), "red" if one.survived else ""
-    yield from _wrapped("", _EXPLAINED, width, "dim")
+        yield _row(one.name[:_FAMILY], (*map(str, counts), share)), "red" if one.survived else ""
+    explained = _("reader: no whole capture; equiv.: legal TCP; unasked: wrong, but the lab does not ask")
+    yield from _wrapped("", explained, width, "dim")
+
+
+def _row(name: str, cells: Iterable[str]) -> str:
+    return left(name, _FAMILY) + "".join(right(cell, room) for cell, room in zip(cells, _NUMBERS, strict=True))
 
 
 def _rules(proof: Proof, width: int) -> Iterator[StyledLine]:
     used = {reason: count for reason, count in proof.rules.items() if count}
     if used:
         yield "", ""
-        yield "mutants that need not be killed", "bold"
+        yield _("mutants that need not be killed"), "bold"
     for reason, count in used.items():
-        yield from _wrapped(f"{count:>5}  ", reason, width)
+        yield from _wrapped(f"{count:>5}  ", translated(reason), width)
 
 
 def _checks(proof: Proof, width: int) -> Iterator[StyledLine]:
     yield "", ""
     room = width - 16
-    yield f"{'check':<{room}}{'killed':>8}{'alone':>8}", "bold"
+    yield left(_("check"), room) + right(_("killed"), 8) + right(_("alone"), 8), "bold"
     for check in proof.checks:
-        name = _cut(check.id, room)
         style = "" if check.failed else "red"
-        yield f"{name:<{room}}{check.killed:>8}{check.alone:>8}", style
+        yield f"{left(cut(check.id, room), room)}{check.killed:>8}{check.alone:>8}", style
 
 
 def _findings(title: str, findings: tuple[Finding, ...]) -> Iterator[StyledLine]:
@@ -55,10 +61,10 @@ def _findings(title: str, findings: tuple[Finding, ...]) -> Iterator[StyledLine]
         yield "", ""
         yield f"{title}: {len(findings)}", "bold red"
     for one in findings[:_MOST]:
-        words = [one.good, one.name, one.check, one.message]
-        yield _cut(f" ✗ {': '.join(word for word in words if word)}", _LONGEST), "red"
+        words = [one.good, one.name, one.check, translated(one.message)]
+        yield cut(f" ✗ {': '.join(word for word in words if word)}", _LONGEST), "red"
     if len(findings) > _MOST:
-        yield f" … and {len(findings) - _MOST} more; --json lists all", "red"
+        yield " " + _("… and {more} more; --json lists all").format(more=len(findings) - _MOST), "red"
 
 
 def _broken(proof: Proof) -> Iterator[StyledLine]:
@@ -68,20 +74,17 @@ def _broken(proof: Proof) -> Iterator[StyledLine]:
         ways.setdefault((one.check, one.message), []).append(one)
     if ways:
         yield "", ""
-        yield "checks that broke: no mark was possible", "bold red"
+        yield _("checks that broke: no mark was possible"), "bold red"
     for (check, message), found in ways.items():
-        where = f"{len(found)} times, first on {found[0].good}: {found[0].name}"
-        yield _cut(f" ✗ {check}: {message} ({where})", _LONGEST), "red"
+        words = _("{count} times, first on {good}: {mutant}")
+        where = words.format(count=len(found), good=found[0].good, mutant=found[0].name)
+        yield cut(f" ✗ {check}: {translated(message)} ({where})", _LONGEST), "red"
 
 
 def _wrapped(begin: str, text: str, width: int, style: str = "") -> Iterator[StyledLine]:
-    lines = textwrap.wrap(text, width - len(begin), break_on_hyphens=False)
+    lines = wrap(text, width - len(begin), break_on_hyphens=False)
     yield begin + lines[0], style
     yield from ((" " * len(begin) + line, style) for line in lines[1:])
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def last_line(proof: Proof) -> str:
@@ -89,41 +92,47 @@ def last_line(proof: Proof) -> str:
     to_kill = sum(map(_to_kill, proof.families))
     killed = to_kill - sum(one.survived for one in proof.families)
     equivalent, unasked = (sum(getattr(one, name) for one in proof.families) for name in ("equivalent", "not_asked"))
-    words = [f"{percent(killed, to_kill)} % of {to_kill} mutants killed, {equivalent} equivalent"]
-    words[0] += f", {unasked} not asked for" if unasked else ""
+    share = _("{percent} % of {count} mutants killed").format(percent=percent(killed, to_kill), count=to_kill)
+    counts = [share, _("{count} equivalent").format(count=equivalent)]
+    counts += [_("{count} not asked for").format(count=unasked)] if unasked else []
+    words = [_(", ").join(counts)]
     if proof.kept == proof.variants:
-        words.append(f"{proof.variants} legal variants kept all points")
+        words.append(_("{count} legal variants kept all points").format(count=proof.variants))
     else:
-        words.append(f"{proof.variants - proof.kept} of {proof.variants} legal variants lost points")
+        lost = proof.variants - proof.kept
+        words.append(_("{lost} of {count} legal variants lost points").format(lost=lost, count=proof.variants))
     punished = {(one.good, one.name) for one in proof.punished}
     legal_mutants = len(punished) - (proof.variants - proof.kept)
     if legal_mutants > 0:
-        words.append(f"{legal_mutants} equivalent mutant{'s' if legal_mutants > 1 else ''} lost points")
+        said = ngettext(
+            "{count} equivalent mutant lost points", "{count} equivalent mutants lost points", legal_mutants
+        )
+        words.append(said.format(count=legal_mutants))
     if proof.unproven:
-        words.append(f"unproven: {', '.join(proof.unproven)}")
+        words.append(_("unproven: {checks}").format(checks=", ".join(proof.unproven)))
     if proof.broken:
-        words.append(f"checks broke {len(proof.broken)}×")
-    return "; ".join(words)
+        words.append(_("checks broke {count}×").format(count=len(proof.broken)))
+    return _("; ").join(words)
 
 
 def kill_table(proof: Proof, width: int = 80) -> Iterator[StyledLine]:
     """The proof as (line, style); *width* columns, at least 60. Findings take one line each, however long."""
     width = max(width, 60)
-    yield _cut(f"the rubric of lab {proof.lab}, proven on {', '.join(proof.good)}", width), "bold"
+    head = _("the rubric of lab {lab}, proven on {captures}").format(lab=proof.lab, captures=", ".join(proof.good))
+    yield cut(head, width), "bold"
     yield "", ""
     yield from _families(proof, width)
     yield from _rules(proof, width)
     yield from _checks(proof, width)
     if proof.redundant:
-        yield from _wrapped(
-            "", f"others kill all that these kill (no error): {', '.join(proof.redundant)}", width, "dim"
-        )
-    yield from _findings("survived, though it is wrong", proof.survivors)
-    yield from _findings("lost points, though it is legal", proof.punished)
+        words = _("others kill all that these kill (no error): {checks}")
+        yield from _wrapped("", words.format(checks=", ".join(proof.redundant)), width, "dim")
+    yield from _findings(_("survived, though it is wrong"), proof.survivors)
+    yield from _findings(_("lost points, though it is legal"), proof.punished)
     yield from _broken(proof)
     if proof.unproven:
         yield "", ""
-        yield "no mutant ever failed these; nothing shows that they can fail", "bold red"
+        yield _("no mutant ever failed these; nothing shows that they can fail"), "bold red"
         yield from ((f" ✗ {name}", "red") for name in proof.unproven)
     yield "", ""
     yield last_line(proof), f"bold {'green' if proof.proven else 'red'}"

@@ -1,8 +1,12 @@
 """The ladder: a connection as two lifelines with an arrow a segment, and both ends' states beside them."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from harness.language import ENGLISH, _, spoken
+from harness.messages import translated
+from harness.reports.columns import cells, right
 from harness.tcp.conversation import Conversation, Segment
 from harness.tcp.flags import letters
 
@@ -12,6 +16,7 @@ KIND_STYLES = {"control": "bold", "data": "", "ack": "dim", "head": "bold", "not
 _STATE = 12  # the longest state's name
 _TIME = 9
 _TIMED_FROM = 72
+_ENDS = re.compile(r"( *)initiator( +)responder")
 _ARROWS = {"initiator": ("─", "▶"), "responder": ("◀", "─")}
 
 
@@ -46,6 +51,21 @@ def labels(segment: Segment, *, absolute: bool = False) -> Iterator[str]:
     else:
         yield f"[{flags}]{acks}"
     yield f"[{flags}]"
+
+
+def in_words(line: str) -> str:
+    """A line of a ladder that was drawn in English, in the language that is spoken."""
+    if spoken() == ENGLISH:
+        return line
+    if heads := _ENDS.fullmatch(line):
+        return heads[1] + _ends(len(line) - len(heads[1]))
+    return translated(line)
+
+
+def _ends(width: int) -> str:
+    """The names of both ends, over their lifelines."""
+    one = _("initiator")
+    return one + right(_("responder"), width - cells(one))
 
 
 def _kind(segment: Segment) -> str:
@@ -90,7 +110,7 @@ def ladder(
         return margin + one + two.rjust(ends - len(one))
 
     yield LadderLine(between(conversation.initiator, conversation.responder), "head")
-    yield LadderLine(between("initiator", "responder"), "head")
+    yield LadderLine(margin + _ends(ends), "head")
     began = conversation.rows_in_order[0].time
     one_before = other_before = None
     for segment, (one, other) in zip(conversation.rows_in_order, conversation.states_by_row, strict=True):

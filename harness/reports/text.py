@@ -1,10 +1,12 @@
 """The verdict on the terminal: the ladder, the checks with points, the sum."""
 
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from harness.grading.results import Results
+from harness.language import _
+from harness.messages import translated
+from harness.reports.columns import wrap
 from harness.reports.ladder import KIND_STYLES, StyledLine, ladder
 from harness.tcp.conversation import Conversation
 
@@ -22,11 +24,23 @@ def verdict_line(results: Results) -> str:
     """The whole outcome in one line."""
     if results.outcome == "not-judged":
         cause = results.cause or next(c.message for c in results.checks if c.outcome == "not-judged")
-        return f"could not be judged: {cause.removeprefix('could not be judged: ')}"
+        said = translated(cause.removeprefix("could not be judged: "))
+        return _("could not be judged: {cause}").format(cause=said)
     checks = results.checks
-    counts = {outcome: sum(c.outcome == outcome for c in checks) for outcome in _MARKS}
-    words = [f"{n} {outcome.replace('-', ' ')}" for outcome, n in counts.items() if n]
-    return f"{results.outcome}: {results.score} of {results.max_score} points ({', '.join(words)})"
+    words = {
+        "passed": _("{count} passed"),
+        "failed": _("{count} failed"),
+        "not-shown": _("{count} not shown"),
+        "not-judged": _("{count} not judged"),
+    }
+    counts = {outcome: sum(c.outcome == outcome for c in checks) for outcome in words}
+    told = _(", ").join(words[outcome].format(count=n) for outcome, n in counts.items() if n)
+    line = (
+        _("passed: {score} of {most} points ({counts})")
+        if results.outcome == "passed"
+        else _("failed: {score} of {most} points ({counts})")
+    )
+    return line.format(score=results.score, most=results.max_score, counts=told)
 
 
 def check_lines(results: Results, width: int) -> Iterator[StyledLine]:
@@ -35,13 +49,25 @@ def check_lines(results: Results, width: int) -> Iterator[StyledLine]:
         mark, style = _MARKS[check.outcome]
         earned = "-" if check.score is None else str(check.score)
         points = f"{earned}/{check.points}" if check.points else ""
-        lines = textwrap.wrap(check.title, width - 10) or [check.id]
+        lines = wrap(translated(check.title), width - 10) or [check.id]
         yield f" {mark} {points:>5}  {lines[0]}", style
         yield from ((f"          {line}", style) for line in lines[1:])
         if check.message:
-            frames = f"[frames {', '.join(map(str, check.frames[:8]))}{', …' if len(check.frames) > 8 else ''}] "
-            said = textwrap.wrap((frames if check.frames else "") + check.message, width - 12)
+            frames = f"{', '.join(map(str, check.frames[:8]))}{', …' if len(check.frames) > 8 else ''}"
+            where = _("[frames {frames}]").format(frames=frames) + " " if check.frames else ""
+            said = wrap(where + translated(check.message), width - 12)
             yield from ((f"            {line}", style) for line in said)
+
+
+def _how(conversation: Conversation) -> str:
+    """How a connection was opened and closed, and by whom."""
+    words = (
+        _("open: {open} · close: {close}, closed by {closer}")
+        if conversation.closer
+        else _("open: {open} · close: {close}")
+    )
+    closer = translated(conversation.closer or "")
+    return words.format(open=conversation.open, close=conversation.close, closer=closer)
 
 
 def report(
@@ -52,8 +78,7 @@ def report(
         for line in ladder(conversation, width=width, absolute=absolute):
             yield line.text, KIND_STYLES[line.kind]
         yield "", ""
-        closer = f", closed by {conversation.closer}" if conversation.closer else ""
-        yield f"open: {conversation.open} · close: {conversation.close}{closer}", "bold"
+        yield _how(conversation), "bold"
         names = (conversation.conn_state, conversation.history, conversation.completeness)
         yield "conn_state {} · history {} · completeness {}".format(*names), ""
         yield "", ""
@@ -80,10 +105,9 @@ def scene_lines(
         yield f"── {name} ".ljust(width, "─"), "bold"
         lives = by_ends.get((ends["initiator"], ends["responder"]), [])
         if not lives:
-            yield "not in the capture", "yellow"
+            yield _("not in the capture"), "yellow"
         for conversation in lives:  # one after another, where the same addresses and ports were used again
             for line in ladder(conversation, width=width, absolute=absolute):
                 yield line.text, KIND_STYLES[line.kind]
-            closer = f", closed by {conversation.closer}" if conversation.closer else ""
-            yield f"open: {conversation.open} · close: {conversation.close}{closer}", "bold"
+            yield _how(conversation), "bold"
             yield "", ""

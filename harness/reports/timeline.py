@@ -5,6 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from harness.kernel_states import SAMPLE_SECONDS
+from harness.language import _
+from harness.messages import translated
+from harness.reports.columns import left as at_left
 from harness.reports.ladder import labels
 from harness.runs import RunRecord
 from harness.tcp.conversation import ENDS, Conversation, End, NotShown
@@ -14,15 +17,6 @@ _TIME = 12
 _STATE = 12  # the longest state's name
 _CUT = 1000  # nanoseconds: what a capture in microseconds leaves out of a segment's time
 _ARROWS = {"initiator": "─▶", "responder": "◀─"}
-_LEGEND = """\
-Segments as captured on the server host, and the states of both ends' sockets as their kernels tell; in milliseconds
-since the connection's first segment.
-≈ a state: the clocks are not matched well enough to say whether it came before or after what stands next to it.
-"""
-_LEGEND_OF_TRACES = """\
-For half-open connections and for TIME-WAIT Linux has smaller sockets, which its trace does not show: SYN-RECEIVED
-stands where the handshake ends, and CLOSED where TIME-WAIT (or the FIN-WAIT-2 of a socket that was closed) begins.
-"""
 
 
 class _Event(NamedTuple):
@@ -51,9 +45,9 @@ def timeline(found: Iterable[Conversation], run: RunRecord) -> Iterator[str]:
     by_ends: dict[frozenset[str], list[Conversation]] = {}
     for conversation in found:
         by_ends.setdefault(frozenset({conversation.initiator, conversation.responder}), []).append(conversation)
-    yield from _LEGEND.splitlines()
+    yield from _legend().splitlines()
     if any(states.trace and states.clock for states in run.states.values()):
-        yield from _LEGEND_OF_TRACES.splitlines()
+        yield from _legend_of_traces().splitlines()
     connections = run.document.get("connections") or {run.document["lab"]: run.document["four_tuple"]}
     for name, ends in connections.items():
         yield ""
@@ -62,10 +56,27 @@ def timeline(found: Iterable[Conversation], run: RunRecord) -> Iterator[str]:
         yield from _block(by_ends.get(frozenset({one.initiator, one.responder}), []), one)
 
 
+def _legend() -> str:
+    return _(
+        "Segments as captured on the server host, and the states of both ends' sockets as their kernels tell; in "
+        "milliseconds\nsince the connection's first segment.\n"
+        "≈ a state: the clocks are not matched well enough to say whether it came before or after what stands next to "
+        "it."
+    )
+
+
+def _legend_of_traces() -> str:
+    return _(
+        "For half-open connections and for TIME-WAIT Linux has smaller sockets, which its trace does not show: "
+        "SYN-RECEIVED\nstands where the handshake ends, and CLOSED where TIME-WAIT (or the FIN-WAIT-2 of a socket that "
+        "was closed) begins."
+    )
+
+
 def _block(found: Sequence[Conversation], run: RunRecord) -> Iterator[str]:
     events = [event for one in found for event in _segments(one, run)]
     if not events:
-        yield "not in the capture"
+        yield _("not in the capture")
         return
     began = min(event.time for event in events)
     width = max(len(event.text) for event in events)
@@ -73,10 +84,11 @@ def _block(found: Sequence[Conversation], run: RunRecord) -> Iterator[str]:
         try:
             states, source = _states(run, end)
         except NotShown as error:
-            states, source = [], str(error)
+            states, source = [], translated(str(error))
         events += states
-        yield f"{end} {address}: {source}"
-    yield f"{'ms':>{_TIME}}   {'initiator':<{_STATE}} {'segment':<{width}}   responder"
+        yield f"{translated(end)} {address}{_(': ')}{source}"
+    heads = at_left(_("initiator"), _STATE), at_left(_("segment"), width), _("responder")
+    yield f"{'ms':>{_TIME}}   {heads[0]} {heads[1]}   {heads[2]}"
     for event in sorted(events, key=lambda event: event.time):
         cells = [event.text if event.end == end else "" for end in ("initiator", None, "responder")]
         left, right = (f"{'≈' if cell and _is_unordered(event, events) else ' '}{cell}" for cell in cells[::2])
@@ -101,13 +113,14 @@ def _states(run: RunRecord, end: End) -> tuple[list[_Event], str]:
     rows, clock = run.timed_states(end)
     if clock is None:
         within = math.inf
-        source = f"ss every {SAMPLE_SECONDS * 1000:.0f} ms: a state stands where it was first seen, not where it began"
+        words = _("ss every {ms} ms: a state stands where it was first seen, not where it began")
+        source = words.format(ms=f"{SAMPLE_SECONDS * 1000:.0f}")
     else:
         within = clock.within * 1e9
-        source = f"the kernel's trace, its clock matched within {clock.within * 1e6:.1f} µs"
+        source = _("the kernel's trace, its clock matched within {us} µs").format(us=f"{clock.within * 1e6:.1f}")
     if not run.on_the_captures_clock(end):
         within = math.inf
-        source += "; by its own host's clock, which was not compared with the capture's"
+        source += _("; by its own host's clock, which was not compared with the capture's")
     return [_Event(round(row.time * 1e6) * 1000, end, row.state, within) for row in rows], source
 
 

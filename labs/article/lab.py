@@ -7,20 +7,21 @@ session is closed by typing `exit`. A capture of everything is made beside it, w
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.announcing import Announce
 from harness.captures.reading import read_capture
 from harness.errors import HarnessError, one_line
-from harness.experiment import Experiment, Timings, capture_filter
+from harness.experiment import Experiment, Timings, capture_filter, others_excluded
 from harness.grading.nonces import Assignment
 from harness.hosts.host import Host, RemoteProcess, Testbed, together, undone_by
+from harness.hosts.lock import alone
 from harness.hosts.testbeds import testbed_for
 from harness.inventory import Inventory
 from harness.observer import observing
-from harness.preflight import preflight
+from harness.preflight import HostFacts, preflight
 from harness.reports.ladder import StyledLine
 from harness.runs import RunRecord
 from harness.session import CONNECTION, FourTuple, Prepared, prepared, ssh_options
@@ -31,6 +32,7 @@ from labs.article.side_by_side import side_by_side
 
 PRINTED = Path(__file__).with_name("printed")  # the article's listings
 OPENS_OR_CLOSES = "tcp[tcpflags] & (tcp-syn|tcp-fin|tcp-rst) != 0"  # pcap-filter(7)
+_TRIES = 5  # to see a connection opened while nobody else opens one
 SECONDS = 20.0  # a deadline for each step at the terminals
 
 # Standard input: the configuration. On hosts of the harness's own nobody else has one.
@@ -114,7 +116,8 @@ def _logged_in(process: RemoteProcess) -> Window:
     Raises:
         HarnessError: ssh could not log in; says what it said.
     """
-    process.send('echo "lab-connection:$SSH_CONNECTION:lab"\n')
+    with suppress(HarnessError):  # where it has ended already, it is told below what it said
+        process.send('echo "lab-connection:$SSH_CONNECTION:lab"\n')
 
     def told() -> FourTuple | None:
         found = CONNECTION.search(process.output())
@@ -135,12 +138,13 @@ def _all_acknowledged(conversation: Conversation) -> bool:
     return True
 
 
-def _await(what: str, capture: Capture, condition: Callable[[Conversation], bool]) -> None:
-    """Wait until the capture so far shows it of each of its conversations."""
+def _await(what: str, capture: Capture, windows: tuple[Window, ...], condition: Callable[[Conversation], bool]) -> None:
+    """Wait until the capture so far shows it of the connections of these windows."""
+    ours = {window.four_tuple.initiator for window in windows}
 
     def holds() -> bool:
         found = conversations(read_capture(capture.so_far(), "the capture so far").segments)
-        return all(map(condition, found))
+        return all(condition(one) for one in found if one.initiator in ours)
 
     wait_for(what, holds, seconds=SECONDS)
 
@@ -152,6 +156,32 @@ def _listing(server: Host, command: tuple[str, ...], meanwhile: Callable[[], Non
         meanwhile()
         process.wait(seconds=SECONDS)
     return process.output().replace("\r\n", "\n")
+
+
+def _listing_command(
+    testbed: Testbed, facts: dict[str, HostFacts], windows: tuple[Window, ...] = ()
+) -> tuple[str, ...]:
+    """The article's tcpdump; on hosts of others with what keeps other people's connections out of its six packets.
+
+    Args:
+        testbed: the hosts.
+        facts: what preflight learned of them.
+        windows: whose packets are to be listed, once that is known.
+    """
+    server, client = testbed.hosts
+    port, ours = str(client.entry.port), ""
+    prefix = facts["server"].tool.prefix
+    if not testbed.owned:
+        ends = " or ".join(f"port {window.four_tuple.initiator.rpartition(':')[2]}" for window in windows)
+        ours = f"and host {client.entry.address}" + (f" and ({ends})" if ends else others_excluded(facts))
+    return (*prefix, "tcpdump", "-n", "-c", "6", "-S", "port", port, *ours.split(), "-i", server.entry.interface)
+
+
+def _is_undisturbed(listing: str, session: Window) -> bool:
+    """Whether all packets of a listing are the session's (tcpdump writes "ADDRESS.PORT")."""
+    end = ".".join(session.four_tuple.initiator.rsplit(":", 1))
+    packets = [line for line in listing.splitlines() if " IP " in line]
+    return all(end in line for line in packets)
 
 
 def _switches(server: Host, capture: Capture, port: int) -> dict[str, dict[str, object]]:
@@ -191,39 +221,47 @@ def run(
             testbed = stack.enter_context(testbed_for(inventory, provider, banner, announce))
         server, client = testbed.hosts
         with timings.step("check both hosts"):
-            facts = preflight(testbed)
+            stack.enter_context(alone(testbed, run_id, announce))
+            facts = preflight(testbed, announce)
             ready = stack.enter_context(prepared(testbed, run_id, "as-is"))
             ssh = stack.enter_context(_configured(testbed, ready))
         with timings.step("start tcpdump on the server host"):
             observer = stack.enter_context(observing(testbed, run_id))
-            capture = stack.enter_context(capturing(server, ready.directory, capture_filter(testbed)))
-        # Where the harness's own ssh is on the link, it is kept out: else it would be most of what is listed.
-        ours = () if testbed.owned else ("and", "host", client.entry.address)
-        port = str(client.entry.port)
-        tcpdump = ("tcpdump", "-n", "-c", "6", "-S", "port", port, *ours, "-i", server.entry.interface)
+            expression = capture_filter(testbed, facts)
+            capture = stack.enter_context(capturing(server, ready.directory, expression, facts["server"].tool))
+        tcpdump = _listing_command(testbed, facts)
         listings = {}
         with timings.step("list six packets while ssh connects"):
-            opening: list[RemoteProcess] = []
-            listings["connect"] = _listing(
-                server, tcpdump, lambda: opening.append(stack.enter_context(_connecting(server, ssh)))
-            )
-            session = _logged_in(opening[0])
+            for _ in range(_TRIES):
+                opening: list[RemoteProcess] = []
+                listings["connect"] = _listing(
+                    server,
+                    tcpdump,
+                    lambda opening=opening: opening.append(  # type: ignore[misc]
+                        stack.enter_context(_connecting(server, ssh))
+                    ),
+                )
+                session = _logged_in(opening[0])
+                if _is_undisturbed(listings["connect"], session):
+                    break
+                session.close()  # somebody else connected at that very moment
         with timings.step("open a second window"):
             window = _logged_in(stack.enter_context(_connecting(server, ssh)))
-            _await("all to be acknowledged", capture, _all_acknowledged)
+            later = tcpdump if testbed.owned else _listing_command(testbed, facts, (session, window))
+            _await("all to be acknowledged", capture, (session, window), _all_acknowledged)
         with timings.step("list six packets while both are typed into"):
 
             def type_into_both() -> None:
                 for typed_into in (window, session) * 2:  # by turns: three packets a key are all that there may be
                     typed_into.type(" ")
 
-            listings["disturbed"] = _listing(server, tcpdump, type_into_both)
-            _await("all to be acknowledged", capture, _all_acknowledged)
+            listings["disturbed"] = _listing(server, later, type_into_both)
+            _await("all to be acknowledged", capture, (session, window), _all_acknowledged)
         with timings.step("list six packets while the session is closed"):
-            listings["exit"] = _listing(server, tcpdump, session.close)
+            listings["exit"] = _listing(server, later, session.close)
         with timings.step("close the window, wait for the closes in the capture"):
             window.close()
-            _await("the end of both connections in the capture", capture, lambda one: one.is_over)
+            _await("the end of both connections in the capture", capture, (session, window), lambda one: one.is_over)
             switches = _switches(server, capture, client.entry.port)
         with timings.step("stop tcpdump, fetch the capture"):
             states, captured = together(observer.finish, capture.finish)

@@ -5,7 +5,6 @@ as captures are, and shown in relative numbers; where a listing shows no SYN, th
 """
 
 import re
-import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -13,6 +12,8 @@ from typing import NamedTuple
 
 from harness.captures.reading import read_capture
 from harness.errors import HarnessError
+from harness.messages import translated
+from harness.reports import columns
 from harness.reports.ladder import StyledLine, labels
 from harness.tcp.conversation import Segment, conversations
 from harness.tcp.flags import PSH
@@ -245,11 +246,12 @@ def _cell(segment: Segment | None, width: int) -> str:
 
 
 def _row(left: str, mark: str, right: str, width: int) -> str:
-    return f"{left:<{(width - _BETWEEN) // 2}} {mark} {right}".rstrip()
+    return f"{columns.left(left, (width - _BETWEEN) // 2)} {mark} {right}".rstrip()
 
 
 def _wrapped(text: str, width: int, indent: str, style: str) -> Iterator[StyledLine]:
-    yield from ((line, style) for line in textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent))
+    lines = columns.wrap(translated(text), width, first_indent=indent, indent=indent)
+    yield from ((line, style) for line in lines)
 
 
 def _rows(one: Listing, two: Listing, width: int) -> Iterator[StyledLine]:
@@ -321,7 +323,7 @@ def side_by_side(printed: str, ours: str, *, width: int) -> Iterator[StyledLine]
         width: columns, at least 60.
     """
     one, two = read_listing(printed), read_listing(ours)
-    yield _row(_HEADS[0], " ", _HEADS[1], width), "bold"
+    yield _row(translated(_HEADS[0]), " ", translated(_HEADS[1]), width), "bold"
     same = one.counters == two.counters
     for line, style in _rows(one, two, width):
         same = same and not style
@@ -332,4 +334,4 @@ def side_by_side(printed: str, ours: str, *, width: int) -> Iterator[StyledLine]
     for line, style in _where_they_stop(one, two):
         yield from _wrapped(line, width, "", style)
     if same:
-        yield "the same", "bold green"
+        yield translated("the same"), "bold green"

@@ -14,6 +14,7 @@ from harness.errors import HarnessError
 from harness.hosts.embedded import embedded, holding_nothing
 from harness.hosts.host import Testbed
 from harness.inventory import Inventory, load_inventory
+from tests.live.sites import Site, opened_site
 from tests.live.watching import ROOT, Finished, Invocation, Watch
 
 DEADLINE = 100
@@ -128,5 +129,18 @@ def testbed(inventory: Inventory, watch: Watch, monkeypatch: pytest.MonkeyPatch,
     assert namespaces is None
     monkeypatch.setenv("PATH", watch.path)
     with embedded(inventory) as made:
+        watch.look()
+        yield made
+
+
+@pytest.fixture
+def site(
+    inventory: Inventory, watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, namespaces: None
+) -> Iterator[Site]:
+    """Two machines that exist already."""
+    assert namespaces is None
+    monkeypatch.setenv("PATH", watch.path)
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    with opened_site(inventory, tmp_path / "site") as made:
         watch.look()
         yield made

@@ -56,17 +56,18 @@ class Doors:
     name: str
     script: Path
 
-    def proxy(self, role: str) -> str:
-        """The ProxyCommand to a host."""
-        return f"{sys.executable} -I -S {self.script} {self.name} {role}"
+    def proxy(self, role: str, port: int | None = None) -> str:
+        """The ProxyCommand to a host: to its sshd, or to whatever else listens there."""
+        return f"{sys.executable} -I -S {self.script} {self.name} {role if port is None else f'{role}:{port}'}"
 
     def port(self, role: str) -> int:
         """Where a host's sshd listens."""
         return {host.role: host.entry.port for host in self.testbed.hosts}[role]
 
-    def socket_to(self, role: str) -> socket.socket:
-        """A socket connected to a host's sshd."""
-        made = self.holder.connect(role, self.port(role))
+    def socket_to(self, where: str) -> socket.socket:
+        """A socket connected to a host's sshd, "server", or to another port of its, "server:2222"."""
+        role, _, port = where.partition(":")
+        made = self.holder.connect(role, int(port or self.port(role)))
         assert made is not None
         return made
 

@@ -1,19 +1,13 @@
-"""What the provider `hosts` promises: the same experiment on two machines that it did not make, and leaves as found.
-
-The two machines are an embedded testbed of the test's, reached as one reaches hosts behind a jump host: by ssh_config's
-ProxyCommand, with keys in known_hosts and an identity_file.
-"""
+"""What the provider `hosts` promises: the same experiment on two machines that it did not make, and leaves as found."""
 
 import json
 import os
 import signal
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 
 from harness.errors import HarnessError
 from harness.evidence import evidence_of_run
@@ -21,109 +15,12 @@ from harness.experiment import run_experiment
 from harness.grading.judging import judge
 from harness.hosts.existing import existing
 from harness.hosts.keys import new_key_pair
-from harness.inventory import Inventory, load_inventory
 from harness.runs import new_run_folder
 from tests.live.conftest import Lab
-from tests.live.doors import Doors, opened_doors
-from tests.live.watching import SECONDS, Watch, processes
+from tests.live.sites import Site
+from tests.live.watching import SECONDS, processes
 
 pytestmark = pytest.mark.usefixtures("namespaces")
-
-_LOOK = """
-PATH=$PATH:/usr/sbin:/sbin
-cat ~/.ssh/authorized_keys
-stat -c '%i %a %u:%g' ~/.ssh ~/.ssh/authorized_keys
-ls -A ~/.ssh /tmp
-ip -4 route show table all
-"""
-
-
-@dataclass
-class Site:
-    """Two machines of somebody's, and the files with which that somebody reaches them."""
-
-    doors: Doors
-    folder: Path
-    aliases: dict[str, str]
-    proxies: dict[str, str]
-    host_keys: dict[str, str]
-
-    @property
-    def inventory_file(self) -> Path:
-        """Write the files; returns the inventory's."""
-        ssh_config = "".join(
-            f"Host {alias}\n  ProxyCommand {self.proxies[role]}\n" for role, alias in self.aliases.items()
-        )
-        known_hosts = "".join(f"{self.aliases[role]} {key}\n" for role, key in self.host_keys.items())
-        (self.folder / "ssh_config").write_text(ssh_config, encoding="utf-8")
-        (self.folder / "known_hosts").write_text(known_hosts, encoding="utf-8")
-        document = {
-            "provider": "hosts",
-            "ssh_config": str(self.folder / "ssh_config"),
-            "known_hosts": str(self.folder / "known_hosts"),
-            "hosts": {
-                host.role: {
-                    "address": host.entry.address,
-                    "user": host.entry.user,
-                    "port": host.entry.port,
-                    "interface": host.entry.interface,
-                    "ssh_alias": self.aliases[host.role],
-                    "identity_file": str(self.folder / "id_ed25519"),
-                }
-                for host in self.doors.testbed.hosts
-            },
-        }
-        path = self.folder / "inventory.yaml"
-        path.write_text(yaml.safe_dump(document), encoding="utf-8")
-        return path
-
-    @property
-    def inventory(self) -> Inventory:
-        """The parsed inventory."""
-        return load_inventory(self.inventory_file)
-
-    def look(self) -> list[str]:
-        """What a run may touch, on both hosts."""
-        return [host.shell(_LOOK).text for host in self.doors.testbed.hosts]
-
-    def guests(self) -> list[str]:
-        """The commands of the experiment that still run on the hosts."""
-        words = ("tcpdump -i", "tcp-lab-", "ssh -F none")
-        said = self.doors.testbed.server.shell("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '", check=False).text
-        return [word for word in words if word in said.replace("tcp-lab-test-", "")]
-
-    def proxies_left(self, seconds: float = 3) -> list[str]:
-        """The proxies that still run."""
-        deadline = time.monotonic() + seconds
-        while True:
-            left = [p.command for p in processes() if p.pid != os.getpid() and self.doors.name in p.command]
-            if not left or time.monotonic() > deadline:
-                return left
-            time.sleep(0.02)
-
-
-@pytest.fixture
-def site(inventory: Inventory, watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """Two machines that exist already."""
-    monkeypatch.setenv("PATH", watch.path)
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    folder = tmp_path / "site"
-    folder.mkdir()
-    key = new_key_pair()
-    identity = folder / "id_ed25519"
-    identity.touch(mode=0o600)
-    identity.write_text(key.private, encoding="utf-8")
-    with opened_doors(inventory, folder) as doors:
-        watch.look()
-        for host in doors.testbed.hosts:
-            host.shell("cat >>~/.ssh/authorized_keys", stdin=f"{key.public} its-owner\n")
-        yield Site(
-            doors=doors,
-            folder=folder,
-            aliases={host.role: f"lab-{host.role}" for host in doors.testbed.hosts},
-            proxies={host.role: doors.proxy(host.role) for host in doors.testbed.hosts},
-            host_keys={host.role: host.host_key for host in doors.testbed.hosts},
-        )
 
 
 def refusal(site: Site) -> str:

@@ -4,12 +4,15 @@ import csv
 import hashlib
 import json
 import os
+import re
+import shutil
 import signal
 import sqlite3
 import stat
 import subprocess
 import sys
 import zipfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +99,8 @@ def test_each_students_folder(graded_class: tuple[Path, Path]) -> None:
     _, out = graded_class
     for student, row in gradebook(out).items():
         folder = out / "students" / student
-        assert {path.name for path in folder.iterdir()} == {"results.json", "feedback.md", "feedback.html", "junit.xml"}
+        written = {"results.json", "feedback.md", "feedback.html", "junit.xml", "report.html"}
+        assert {path.name for path in folder.iterdir()} - {"report-2.html"} == written
         document = results(out, student)
         assert (document["schema"], document["lab"]) == ("tcp-lab/results/v1", "handshake")
         assert str(document["score"] if document["score"] is not None else "") == row["score"]
@@ -390,8 +394,9 @@ def test_private_late_and_exports(folder: Path, tmp_path: Path) -> None:
         (("--late-policy", "/nonexistent"), "/nonexistent"),
         (("--allowed-signers", "/nonexistent"), "/nonexistent"),
         (("--layout", "nope"), "nope"),
-        (("--lang", "fr"), "--lang fr: there is en"),
+        (("--lang", "fr"), "--lang fr: known are en, zh"),
         (("--cluster", "localhost"), "--cluster localhost: want the scheduler's address, tcp://HOST:PORT"),
+        (("--pages", "some"), "--pages some: known are all, none, auto"),
         (("--jobs", "5000"), "--jobs 5000"),
         (("--jobs", "many"), "--jobs many: want a whole number"),
     ],
@@ -407,6 +412,68 @@ def test_no_submissions(tmp_path: Path) -> None:
     done = grade(tmp_path / "none", tmp_path / "out", status=2)
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+# Languages
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Ten submissions, graded in English: of every kind there is."""
+    base = tmp_path_factory.mktemp("few")
+    make_class(base / "submissions", 10)
+    grade(base / "submissions", base / "out")
+    return base / "submissions", base / "out"
+
+
+def in_database(out: Path) -> dict[str, list[Any]]:
+    """What gradebook.db says of marks; not by which version of the sources they were given."""
+    columns = {
+        "submissions": "student, source, content, outcome, score, max_score, provenance, graded",
+        "outcomes": "*",
+        "fingerprints": "*",
+        "keys": "*",
+    }
+    with closing(sqlite3.connect(out / "gradebook.db")) as database:
+        return {
+            table: database.execute(f"SELECT {names} FROM {table} ORDER BY 1, 2, 3").fetchall()  # noqa: S608
+            for table, names in columns.items()
+        }
+
+
+def test_feedback_in_chinese(few: tuple[Path, Path], tmp_path: Path) -> None:
+    """Every line that a student reads, titles and messages too; no mark and no other file depends on the language."""
+    folder, english = few
+    out, exported = tmp_path / "out", tmp_path / "exported"
+    done = grade(folder, out, "--jobs", "2", "--lang", "zh", "--export", "gradescope,moodle,canvas,autolab")
+    assert "10 份提交" in done.stdout
+    grade(folder, exported, "--export", "gradescope,moodle,canvas,autolab", "--pages", "none")
+    ours, theirs, plain = all_files(out), all_files(english), all_files(exported)
+    differing = {Path(name).name for name in theirs if ours[name] != theirs[name]}
+    assert differing == {"feedback.md", "feedback.html", "report.html", "gradebook.html"}
+    assert [name for name in plain if name.startswith("export/") and ours[name] != plain[name]] == []
+    assert in_database(out) == in_database(english)
+    for path in out.glob("students/*/feedback.md"):
+        prose = [line for line in path.read_text().partition("```text")[0].splitlines() if line.strip()]
+        assert [line for line in prose if not re.search(r"[\u4e00-\u9fff]", line)] == []
+        assert '<html lang="zh-CN">' in path.with_suffix(".html").read_text()[:40]
+
+
+def test_resumed_in_another_language(few: tuple[Path, Path], tmp_path: Path) -> None:
+    """All that students read is in the language of the last grading; the marks are what they were."""
+    folder, english = few
+    out = tmp_path / "out"
+    shutil.copytree(english, out)
+    grade(folder, out, "--resume", "--lang", "zh")
+    pages = list(out.glob("students/*/*.html"))
+    assert len(pages) >= 10
+    assert all('<html lang="zh-CN"' in page.read_text()[:100] for page in pages)
+    assert in_database(out) == in_database(english)
+    told = {page: page.stat().st_mtime_ns for page in pages}
+    grade(folder, out, "--resume", "--lang", "zh")  # nothing is left to do
+    assert {page: page.stat().st_mtime_ns for page in pages} == told
+    grade(folder, out, "--resume")
+    assert all_files(out) == all_files(english)
 
 
 # The autograder's entry

@@ -22,7 +22,17 @@ from tests.live.watching import Finished, Invocation, Seen, Watch, trace_instanc
 from tests.pcaps import decode
 
 LABS = sorted(name for name, folder in labs().items() if (folder / "lab.py").is_file() and not own(folder, "run"))
-FILES = {"capture.pcap", "listing.txt", "run.json", "states.json", "results.json", "junit.xml", "timeline.txt"}
+FILES = {
+    "capture.pcap",
+    "annotated.pcapng",
+    "listing.txt",
+    "run.json",
+    "states.json",
+    "results.json",
+    "junit.xml",
+    "timeline.txt",
+    "report.html",
+}
 LAB = "lost-syn"  # one whose scenes take a second or two
 
 Run = Callable[..., Finished]

@@ -22,7 +22,17 @@ from tests.live.conftest import Lab
 from tests.live.watching import Finished, Invocation, Seen, Watch, trace_instances
 from tests.pcaps import decode
 
-FILES = {"capture.pcap", "listing.txt", "run.json", "states.json", "results.json", "junit.xml", "timeline.txt"}
+FILES = {
+    "capture.pcap",
+    "annotated.pcapng",
+    "listing.txt",
+    "run.json",
+    "states.json",
+    "results.json",
+    "junit.xml",
+    "timeline.txt",
+    "report.html",
+}
 LABS = {lab for claim in CLAIMS for lab in claim.labs}
 NOBODY = 65534
 SECONDS = 300.0  # a deadline: seven labs take some 20
@@ -99,7 +109,7 @@ def test_evidence_is_in_the_captures(kept: Kept) -> None:
 
 def test_the_folder_is_whole(kept: Kept) -> None:
     """It has claims.json and a run folder a lab, whole and with all points; nothing unfinished stands beside it."""
-    assert {path.name for path in kept.folder.iterdir()} == {"claims.json", *LABS}
+    assert {path.name for path in kept.folder.iterdir()} == {"claims.json", "claims.html", *LABS}
     assert list(kept.folder.parent.iterdir()) == [kept.folder]
     for lab in LABS:
         run = json.loads((kept.folder / lab / "run.json").read_text(encoding="utf-8"))
@@ -136,7 +146,8 @@ def test_only_some_claims(tmp_path: Path) -> None:
     with kept_reproduction(tmp_path / "some", "--only", "c16, C10") as some:
         assert (some.finished.status, some.finished.complaints) == (0, [])
         assert list(some.verdicts.items()) == [("C10", "confirmed"), ("C16", "confirmed")]
-        assert {path.name for path in some.folder.iterdir()} == {"claims.json", "delayed-syn", "lost-last-ack"}
+        written = {"claims.json", "claims.html", "delayed-syn", "lost-last-ack"}
+        assert {path.name for path in some.folder.iterdir()} == written
         assert some.finished.stdout.splitlines()[-2] == "2 of 2 claims decided: 2 confirmed"
 
 

@@ -23,7 +23,17 @@ from tests.pcaps import Frame, decode
 
 pytestmark = pytest.mark.usefixtures("namespaces")
 
-FILES = {"capture.pcap", "listing.txt", "run.json", "states.json", "results.json", "junit.xml", "timeline.txt"}
+FILES = {
+    "capture.pcap",
+    "annotated.pcapng",
+    "listing.txt",
+    "run.json",
+    "states.json",
+    "results.json",
+    "junit.xml",
+    "timeline.txt",
+    "report.html",
+}
 FIN, SYN, ACK = 1, 2, 16
 DELAYED_ACK_NS = 40_000_000  # Linux: TCP_DELACK_MIN
 NOBODY = 65534

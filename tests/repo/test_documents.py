@@ -13,8 +13,11 @@ DOCUMENTS = [
     "README.md",
     "CONTRIBUTING.md",
     "docs/analysis.md",
+    "docs/hosts.md",
+    "docs/languages.md",
     "docs/teachers.md",
     "labs/README.md",
+    "labs/README.zh-CN.md",
     *(str(p.relative_to(ROOT)) for p in (ROOT / "labs").glob("*/README*.md")),
 ]
 

@@ -211,8 +211,22 @@ def test_the_tests_run_without_what_machines_need(clone: Clone, monkeypatch: pyt
     assert done.returncode == 0
     assert done.stdout == f"invoke --search-root {clone.folder} test --args -x\n"
     said = done.stderr.splitlines()
-    assert said[-2].startswith("./invoke: missing; run: sudo apt-get install")
-    assert said[-1] == "./invoke: the tests of virtual machines will skip"
+    assert said[-4].startswith("./invoke: missing; run: sudo apt-get install")
+    assert said[-3] == "./invoke: the tests of virtual machines will skip"
+    assert said[-2] == "./invoke: missing; run: sudo apt-get install --no-install-recommends chromium"
+    assert said[-1] == "./invoke: the tests of the pages will skip"
+
+
+def test_a_browser_is_asked_for_where_it_is_wanted(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures need it; nothing else but the tests does."""
+    clone.run()
+    monkeypatch.setenv("LAB_NO_INSTALL", "1")
+    done = clone.run("screenshots")
+    assert done.returncode == 2
+    assert done.stderr == "./invoke: missing; run: sudo apt-get install --no-install-recommends chromium\n"
+    assert clone.run("report", "--run", "x").returncode == 0
+    clone.tool("chromium", "#!/bin/sh\nexit 0\n")
+    assert clone.run("screenshots").stdout == f"invoke --search-root {clone.folder} screenshots\n"
 
 
 def test_a_failed_install_is_one_line(clone: Clone) -> None:

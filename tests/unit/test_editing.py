@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.captures.capture import Capture
 from harness.captures.checksums import checksums
-from harness.captures.reading import read_capture
-from harness.errors import HarnessError
+from harness.captures.reading import read_capture, read_many
 from harness.grading.editing import MOST_FRAMES, signs
 from harness.grading.graded import Flag
 from harness.tcp.conversation import conversations
@@ -148,17 +148,30 @@ def test_a_wrong_checksum_of_the_ip_header() -> None:
     assert flags_of(bytes(data)) == []
 
 
+def test_checksums_are_checked_however_a_capture_is_read() -> None:
+    """A pcapng file, and one of many that are read together."""
+    bad = [changed(good()[0], checksum=1), *good()[1:]]
+    wanted = flags_of(encode(bad))
+    assert kinds(wanted) == ["bad-checksum"]
+    assert flags_of(to_pcapng(bad)) == wanted
+    for capture in read_many([("a", encode(bad)), ("b", encode(bad))]):
+        assert isinstance(capture, Capture)
+        assert list(signs(capture, of_frames(bad))) == wanted
+
+
 def test_what_is_not_checked() -> None:
-    """No bytes, no frames, frames that are not there, a text; and a file that is none is an error as elsewhere."""
+    """No frames, frames that are not there, those behind the first 4 MiB, a text."""
     data, capture = FOUR.read_bytes(), capture_of(good())
     bad = [changed(frame, window=1) for frame in good()]
-    assert signs(capture_of(bad), of_frames(bad)) == ()
-    for of_data, frames in ((data, []), (data, [70, 999]), (b"text", [1])):
-        found = checksums(of_data, np.array(frames, np.int64))
+    assert kinds(list(signs(capture_of(bad), of_frames(bad)))) == ["bad-checksum"]
+    assert signs(replace(capture_of(bad), found=None), of_frames(bad)) == ()
+    whole = read_capture(data, "x").found
+    assert whole is not None
+    far = replace(whole, start=whole.start + (4 << 20))
+    for of_frames_, frames in ((whole, []), (whole, [70, 999]), (far, [1])):
+        found = checksums(of_frames_, np.array(frames, np.int64))
         assert (len(found.checked), len(found.wrong_tcp), len(found.wrong_ip)) == (0, 0, 0)
-    assert len(checksums(data, capture.segments.frame).checked) == 69
-    with pytest.raises(HarnessError, match="cut off"):
-        checksums(data[:10], capture.segments.frame)
+    assert len(checksums(whole, capture.segments.frame).checked) == 69
 
 
 # -- times -----------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from harness.inventory import HostEntry, Inventory, load_inventory
 SHIPPED = Path(__file__).parents[2] / "inventory.yaml"
 TOP_KEYS = "hosts, provider, known_hosts, ssh_config"
 ROLE_KEYS = "client, server"
-HOST_KEYS = "address, interface, port, user, identity_file, ssh_alias"
+HOST_KEYS = "address, interface, port, user, identity_file, password_env, ssh_alias"
 HOSTS = ("server", "client")
 
 Load = Callable[[str | bytes], Inventory]
@@ -610,3 +610,26 @@ def _inventory_or_one_line(path: Path) -> None:
     assert outcome.server.address != outcome.client.address
     for host in (outcome.server, outcome.client):
         assert 1 <= host.port <= 65535
+
+
+@pytest.mark.parametrize("value", ["hunter2", 42, None, ["hunter2"]])
+def test_a_password_has_no_place_in_the_inventory(refused: Refused, value: object) -> None:
+    """A password in the file is refused, with what to do instead; it is not repeated."""
+    said = refused(with_value("hosts.server.password", value))
+    assert "hosts.server.password: a password does not belong in a file" in said
+    assert "password_env: " in said
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("value", ["", "1ST", "two words", "a-b", 5, ["A"], "hunter2!"])
+def test_password_env_is_a_variables_name(refused: Refused, value: object) -> None:
+    """Anything else is refused, and not repeated: it may be the password itself."""
+    said = refused(with_value("hosts.client.password_env", value))
+    assert "hosts.client.password_env: expected the name of an environment variable" in said
+    assert "hunter2" not in said
+
+
+def test_password_env(load: Load) -> None:
+    """The variable's name is taken over."""
+    name = "LAB_PASSWORD"
+    assert load(with_value("hosts.client.password_env", name)).client.password_env == name

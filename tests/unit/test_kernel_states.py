@@ -4,7 +4,16 @@ import random
 
 import pytest
 
-from harness.kernel_states import Clock, HostStates, parse_clock, parse_samples, parse_trace, parse_watch, rfc_name
+from harness.kernel_states import (
+    Clock,
+    HostStates,
+    SocketState,
+    parse_clock,
+    parse_samples,
+    parse_trace,
+    parse_watch,
+    rfc_name,
+)
 
 SAMPLES = """\
 @ 1700000000.250000000
@@ -75,6 +84,20 @@ def test_samples() -> None:
     assert (first.time, first.state, first.timer) == (1700000000.25, "ESTABLISHED", "keepalive,119min,0")
     assert (second.local, second.remote) == ("192.168.1.63:41812", "192.168.1.64:22")
     assert (second.state, second.timer) == ("TIME-WAIT", "timewait,59sec,0")
+
+
+def test_samples_of_a_host_without_ss() -> None:
+    """/proc/net/tcp tells the same: ends, states and TIME-WAIT's timer."""
+    text = (
+        "@ 1700000000.25\n"
+        "   1: 3F01A8C0:C2F8 4001A8C0:0016 01 00000000:00000000 02:000A7B2C 00000000     0        0 4242 2 0 20\n"
+        "   2: 3F01A8C0:C2F8 4001A8C0:0016 06 00000000:00000000 03:0000176F 00000000     0        0 0 3 0\n"
+    )
+    ends = ("192.168.1.63:49912", "192.168.1.64:22")
+    assert parse_samples(text) == (
+        SocketState(1700000000.25, *ends, "ESTABLISHED"),
+        SocketState(1700000000.25, *ends, "TIME-WAIT", "timewait,59sec,0"),
+    )
 
 
 def test_trace() -> None:

@@ -1,0 +1,94 @@
+"""`./invoke report`: of a capture, of a run folder, of what is damaged, and of what is no capture."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.reporting import report
+from tests.pages import DATA, wrong_capture
+from tests.unit.test_page import assert_harmless
+
+GOOD = DATA / "four-segment.pcap"
+
+
+def write(out: Path, **given: Path | str | None) -> str:
+    wanted: dict[str, Path | str | None] = {"capture": None, "run": None, "lab": None, "answers": None}
+    assert report(out=out, **{**wanted, **given}) == 0  # type: ignore[arg-type]
+    page = out.read_text(encoding="utf-8")
+    assert_harmless(page)
+    return page
+
+
+def test_a_capture_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a lab there are no checks; one line says where the page is."""
+    page = write(tmp_path / "x.html", capture=GOOD)
+    assert 'class="ladder"' in page
+    assert 'id="checks"' not in page
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'x.html'}: ")
+
+
+def test_a_capture_judged(tmp_path: Path) -> None:
+    """By a lab's rubric; what is wrong is told, and the page is written all the same."""
+    (tmp_path / "wrong.pcap").write_bytes(wrong_capture())
+    page = write(tmp_path / "x.html", capture=tmp_path / "wrong.pcap", lab="handshake")
+    assert "Frame 2 is wrong" in page
+
+
+def test_answers_are_judged_too(tmp_path: Path) -> None:
+    """With answers.yaml its questions are checks."""
+    (tmp_path / "answers.yaml").write_text("closer: initiator\n")
+    page = write(tmp_path / "x.html", capture=GOOD, lab="handshake", answers=tmp_path / "answers.yaml")
+    assert "of 120 points" in page
+
+
+def test_a_run_folder(tmp_path: Path) -> None:
+    """Every scene with its name and ladder, the kernels' states, the hosts."""
+    page = write(tmp_path / "x.html", run=DATA / "reproduced" / "teardown")
+    for name in ("four-segment", "three-segment", "half-close"):
+        assert f"<h3>{name}</h3>" in page
+    assert "What the kernels said" in page
+    assert "OpenSSH" in page
+
+
+def test_what_stands_before_damage_is_shown(tmp_path: Path) -> None:
+    """A capture that was cut off: its begin, and where it breaks off; judged it is not."""
+    (tmp_path / "cut.pcap").write_bytes(GOOD.read_bytes()[:3000])
+    for lab in (None, "handshake"):
+        page = write(tmp_path / "x.html", capture=tmp_path / "cut.pcap", lab=lab)
+        assert 'id="frame-3"' in page
+        assert page.count("is cut off after") == 1
+        assert ("could not be judged" in page) is (lab is not None)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"capture": DATA / "reproduced" / "README.md"}, "not a pcap file"),
+        ({"capture": Path("/nonexistent")}, "/nonexistent: cannot read the capture"),
+        ({"capture": GOOD, "lab": "nope"}, "no lab 'nope'"),
+        ({"capture": GOOD, "answers": Path("/nonexistent")}, "/nonexistent: cannot read the answers"),
+        ({"run": DATA / "named"}, "not a run folder"),
+        ({}, "of what?"),
+        ({"capture": GOOD, "run": DATA}, "of what?"),
+    ],
+)
+def test_what_cannot_be_read_leaves_nothing(tmp_path: Path, given: dict[str, Path | str], said: str) -> None:
+    """One line, and no page."""
+    wanted: dict[str, Path | str | None] = {"capture": None, "run": None, "lab": None, "answers": None}
+    with pytest.raises(HarnessError, match=said):
+        report(out=tmp_path / "x.html", **{**wanted, **given})  # type: ignore[arg-type]
+    assert not (tmp_path / "x.html").exists()
+
+
+def test_where_it_cannot_be_written(tmp_path: Path) -> None:
+    """A folder that is not there, and the capture itself, which must not be lost."""
+    with pytest.raises(HarnessError, match="cannot write the page"):
+        write(tmp_path / "no" / "x.html", capture=GOOD)
+    with pytest.raises(HarnessError, match="where to"):
+        report(capture=GOOD, run=None, lab=None, answers=None, out=None)
+    copy = tmp_path / "copy.pcap"
+    copy.write_bytes(GOOD.read_bytes())
+    with pytest.raises(HarnessError, match="that is what is read"):
+        write(copy, capture=copy)
+    assert copy.read_bytes() == GOOD.read_bytes()
