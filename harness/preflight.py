@@ -7,7 +7,7 @@ what is not is said, and what therefore could not be checked.
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.announcing import Announce, quietly
 from harness.errors import HarnessError, one_line
@@ -72,6 +72,7 @@ class HostFacts:
         unchecked: what could not be checked or watched for want of a tool.
         others: ports at the far ends of connections to an ssh port that are there already between this host and its
             peer: the harness's own, where it goes over the lab link, and other people's.
+        shared: whether others than the lab may send on its link: the hosts are not the harness's own.
     """
 
     kernel: str
@@ -85,11 +86,12 @@ class HostFacts:
     clock_ahead: int
     unchecked: tuple[str, ...]
     others: tuple[int, ...]
+    shared: bool = False
 
     @property
     def tool(self) -> Tcpdump:
         """How to run tcpdump there."""
-        return Tcpdump(("sudo", "-n") if self.captures == _SUDO else (), self.immediate, self.hashes)
+        return Tcpdump(("sudo", "-n") if self.captures == _SUDO else (), self.immediate, self.hashes, self.shared)
 
     def told(self, role: str) -> Iterator[str]:
         """What is worth a line before a run on hosts of others."""
@@ -220,7 +222,9 @@ def preflight(testbed: Testbed, announce: Announce = quietly, *, both: bool = Fa
         lambda: _check(server, client, ("tcpdump", "ssh"), captures=True),
         lambda: _check(client, server, ("tcpdump",) if both else (), captures=both),
     )
-    facts = dict(zip(("server", "client"), found, strict=True))
+    facts = {
+        role: replace(one, shared=not testbed.owned) for role, one in zip(("server", "client"), found, strict=True)
+    }
     if not testbed.owned:
         for role, one in facts.items():
             for line in one.told(role):

@@ -36,7 +36,8 @@ def lost_packets(counters: Mapping[str, int]) -> str | None:
 
     Args:
         counters: "captured", "received_by_filter", "dropped_by_kernel", "dropped_by_interface", as far as printed; and
-            "left_in_buffer": how many came at the very end, after what was waited for (`harness.tcpdump`).
+            "left_in_buffer": how many came at the very end, after what was waited for; and "before_the_filter": how
+            many of others' came before tcpdump had its filter (`harness.tcpdump`).
     """
     lost = counters.get("dropped_by_kernel", 0) + counters.get("dropped_by_interface", 0)
     if lost:
@@ -44,7 +45,7 @@ def lost_packets(counters: Mapping[str, int]) -> str | None:
     captured, received = counters.get("captured"), counters.get("received_by_filter")
     if captured is None or received is None:
         return "tcpdump did not print its counters: the capture is no evidence"
-    if captured + counters.get("left_in_buffer", 0) != received:
+    if captured + counters.get("left_in_buffer", 0) + counters.get("before_the_filter", 0) != received:
         return f"tcpdump captured {captured} of {received} packets: the capture is no evidence"
     return None
 

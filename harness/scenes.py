@@ -15,7 +15,8 @@ from harness.errors import HarnessError
 from harness.experiment import Experiment, Timings
 from harness.grading.nonces import Assignment
 from harness.hosts.host import Host, together, undone_by
-from harness.hosts.testbeds import FOREIGN, testbed_for
+from harness.hosts.lock import alone
+from harness.hosts.testbeds import testbed_for
 from harness.inventory import Inventory
 from harness.observer import observing
 from harness.preflight import preflight
@@ -29,6 +30,11 @@ from harness.waiting import wait_for
 _LOWEST_PORT, _HUNDREDS = 11000, 80  # below what the kernel hands out by itself
 _SECONDS = 10.0
 _PATIENCE = "15s"  # each step of releasing packets takes a login shell, on a machine without KVM half a second
+_LACKS = """
+PATH=$PATH:/usr/sbin:/sbin
+[ "$(id -u)" = 0 ] || echo root
+for tool in ip nft sysctl python3; do command -v "$tool" >/dev/null || echo "$tool"; done
+"""
 _SLOW_SECONDS = 120.0  # a deadline: TIME-WAIT's 60 s are the longest wait of any scene
 
 
@@ -72,26 +78,26 @@ def run_scenes(  # noqa: PLR0913
     timings = Timings(announce)
     run_id, began = secrets.token_hex(4), time.time()
     with ExitStack() as stack:
-        if provider in FOREIGN:
-            raise _not_ours(lab)
         with timings.step("bring up the two hosts"):
             testbed = stack.enter_context(testbed_for(inventory, provider, None, announce))
-        if not testbed.owned:
-            raise _not_ours(lab)
-        with timings.step("check both hosts"):
-            facts = preflight(testbed)
         hosts: dict[Side, Host] = {"i": testbed.server, "r": testbed.client}
+        with timings.step("check both hosts"):
+            stack.enter_context(alone(testbed, run_id, announce))
+            facts = preflight(testbed, announce)
+            for host in hosts.values():
+                _check(lab, host)
+        folders = {side: stack.enter_context(_folder_on(host, run_id)) for side, host in hosts.items()}
         first = stack.enter_context(ports_of_our_own())
         made = {scene.name: Connection(scene.shape, first + n) for n, scene in enumerate(scenes)}
-        network = Network.of(hosts, made.values(), _PATIENCE)
+        network = Network.of(hosts, folders, made.values(), _PATIENCE)
         with timings.step("set up the link"):
             stack.enter_context(network.in_force())
         last = first + RESPONDERS + len(scenes)
-        folder = stack.enter_context(_folder_on(testbed.server, run_id))
         with timings.step("start tcpdump on the server host"):
             observer = stack.enter_context(observing(testbed, run_id, (first, last)))
             expression = f"host {testbed.server.entry.address} and host {testbed.client.entry.address} and tcp"
-            capture = stack.enter_context(capturing(testbed.server, folder, f"{expression} portrange {first}-{last}"))
+            expression += f" portrange {first}-{last}"
+            capture = stack.enter_context(capturing(testbed.server, folders["i"], expression, facts["server"].tool))
         with timings.step("play the scenes"):
             with programs(hosts) as both:
                 seconds = _SLOW_SECONDS if any(scene.slow for scene in scenes) else SECONDS
@@ -158,11 +164,18 @@ def ports_of_our_own() -> Iterator[int]:
     raise HarnessError(f"{_HUNDREDS} runs at once are too many for one machine; run it again when one has ended")
 
 
-def _not_ours(lab: str) -> HarnessError:
-    return HarnessError(
-        f"the lab {lab} sets routes and packet filters, which the harness does on hosts of its own only: "
-        "--provider embedded"
-    )
+def _check(lab: str, host: Host) -> None:
+    """Whether a host has what scenes take.
+
+    Raises:
+        HarnessError: it has not; says what it lacks.
+    """
+    lacks = host.shell(_LACKS).text.split()
+    if lacks:
+        raise HarnessError(
+            f"{host.role} ({host.entry.address}): the lab {lab} sets routes and packet filters on both hosts and plays "
+            f"connections there; it lacks: {', '.join(lacks)}"
+        )
 
 
 @contextmanager

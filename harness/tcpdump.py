@@ -69,11 +69,13 @@ class Tcpdump:
         prefix: what it is run with, ("sudo", "-n"), where the user may not capture himself.
         immediate: whether it can have packets as they come (--immediate-mode; old ones have no such switch).
         hashes: whether the host has sha256sum(1).
+        shared: whether others than the lab may send on its link.
     """
 
     prefix: tuple[str, ...] = ()
     immediate: bool = True
     hashes: bool = True
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,8 @@ class Captured:
         pcap: the file's bytes, whose SHA-256 equals that of the file on the host.
         sha256: in hex.
         counters: tcpdump's own counters, by name ("captured", "received_by_filter", "dropped_by_kernel"); and
-            "left_in_buffer" where it could not have packets as they came.
+            "left_in_buffer" where it could not have packets as they came, and "before_the_filter" where others send
+            on the link, too.
         listing: the capture as this host's own tcpdump -n -S prints it.
     """
 
@@ -141,6 +144,10 @@ class Capture:
         after the last time is lost with the buffer: counted as received, not as captured. That is the very end, after
         what was waited for in the file (`so_far`), and is told as "left_in_buffer".
 
+        What others send while tcpdump starts is counted as received, too: libpcap opens its socket first and gives it
+        the filter then (pcap-linux.c, set_kernel_filter). It is thrown away, and told as "before_the_filter"; of the
+        lab nothing was sent yet. What the kernel had no room for is counted as dropped, here as everywhere.
+
         Raises:
             HarnessError: tcpdump had ended before, its file does not hold what it counted, or what was fetched is not
                 what is on the host.
@@ -156,8 +163,9 @@ class Capture:
             raise HarnessError(
                 f"{self.host.role}: tcpdump ended with status {ended.status} during the capture; it said: {said}"
             )
-        if not self.tool.immediate and {"captured", "received_by_filter"} <= counters.keys():
-            counters["left_in_buffer"] = max(0, counters["received_by_filter"] - counters["captured"])
+        besides = "left_in_buffer" if not self.tool.immediate else "before_the_filter" if self.tool.shared else None
+        if besides and {"captured", "received_by_filter"} <= counters.keys():
+            counters[besides] = max(0, counters["received_by_filter"] - counters["captured"])
         (fetched, told), listed = together(
             lambda: (self._read("cat"), self._read("sha256sum" if self.tool.hashes else "wc -c")),
             lambda: self._read("tcpdump -n -S -r -", check=False),

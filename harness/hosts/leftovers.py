@@ -1,14 +1,15 @@
 """What a run may leave on a host, and the shell script that finds and removes it.
 
 Everything that is made on a host carries the run's id (eight hexadecimal digits) as tcp-lab-ID: the folder in /tmp, the
-line in authorized_keys, the kernel's trace instance. What has no name of its own (a host route, tcpdump) is noted in
-that folder before it is made. Only what is marked so, and is the user's own, is ever removed.
+line in authorized_keys, the kernel's trace instance. What has no name of its own (a host route, tcpdump, the link's
+settings) is noted in that folder before it is made. Only what is marked so, and is the user's own, is ever removed.
 """
 
 import re
 from dataclasses import dataclass
 
 _ID = "[0-9a-f]" * 8
+UNDO = "undo"  # a shell script in the run's folder that puts settings, routes and packet filters back
 # The line that `harness.session` writes: from one address, and with our mark at its end.
 KEY_LINE = r'^from="[0-9.]*"[^ ]* ssh-ed25519 [A-Za-z0-9+/=]* tcp-lab-'
 
@@ -52,6 +53,10 @@ sweep_folder() {{ # $1: the folder, $2: the run's id
         {{ read -r pid began <"$note"; }} 2>/dev/null || continue
         ! end_process "$pid" "$began" || removed "$2" "its tcpdump, process $pid"
     done
+    [ ! -f "$1/{UNDO}" ] || {{
+        sh "$1/{UNDO}" >/dev/null 2>&1
+        removed "$2" "its settings, routes and packet filters"
+    }}
     [ ! -f "$1/route" ] || read -r route <"$1/route"
     # shellcheck disable=SC2086
     [ -z "$route" ] || ! ip route del $route 2>/dev/null || removed "$2" "the route $route"

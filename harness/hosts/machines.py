@@ -65,6 +65,7 @@ class Plan:
         files: the files of its configuration, by name (see guest/lab-init).
         lab_mac: the hardware address of its card on the lab link.
         management_mac: of the other.
+        link: QEMU's -netdev for the lab link; by default a pair of sockets between both machines.
     """
 
     role: str
@@ -72,6 +73,7 @@ class Plan:
     files: dict[str, str]
     lab_mac: str
     management_mac: str
+    link: str = ""
 
 
 class Keeper(Protocol):
@@ -288,7 +290,8 @@ def _archive(files: dict[str, str]) -> bytes:
 
 def _command(plan: Plan, folder: Path, image: Image, accelerated: str, port: int) -> list[str]:
     """QEMU's command line; the lab link's sockets are named within the folder, where QEMU is started."""
-    link = f"local.type=unix,local.path={plan.role}.link,remote.type=unix,remote.path={plan.peer}.link"
+    sockets = f"local.type=unix,local.path={plan.role}.link,remote.type=unix,remote.path={plan.peer}.link"
+    link = plan.link or f"dgram,{sockets}"
     return [
         qemu(), "-name", f"tcp-lab-{plan.role}", "-accel", accelerated, *_machine_type(accelerated),
         "-m", MEMORY, "-smp", "1", "-nodefaults", "-no-user-config", "-no-reboot",
@@ -300,7 +303,7 @@ def _command(plan: Plan, folder: Path, image: Image, accelerated: str, port: int
         "-device", "virtio-rng-pci",
         "-netdev", f"user,id=management,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22",
         "-device", f"virtio-net-pci,netdev=management,mac={plan.management_mac}",
-        "-netdev", f"dgram,id=lab,{link}",
+        "-netdev", f"{link},id=lab",
         "-device", f"virtio-net-pci,netdev=lab,mac={plan.lab_mac}",
     ]  # fmt: skip
 

@@ -7,11 +7,13 @@ wait in its neighbour table, before the capture, and all leave in order when it 
 """
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from harness.hosts.host import Host, undone_by
+from harness.hosts.leftovers import UNDO
 from harness.traffic.shapes import Connection, Loss, Side
 
 _KINDS = {
@@ -109,6 +111,7 @@ class Network:
 
     Attributes:
         hosts: at both ends of it.
+        folders: the run's folder on each, where it is noted how to put all back (see `harness.hosts.leftovers`).
         losses: what is lost, and of which connections (the initiator's ports).
         patience: how long nothing is sent again while packets are held back, as ip-route(8) has it for rto_min; to be
             longer than releasing them takes, on slow machines too.
@@ -116,18 +119,25 @@ class Network:
     """
 
     hosts: dict[Side, Host]
+    folders: dict[Side, str]
     losses: dict[Loss, list[int]]
     patience: str = "1500ms"
     hardware: dict[Side, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, hosts: dict[Side, Host], connections: Iterable[Connection], patience: str = "1500ms") -> "Network":
+    def of(
+        cls,
+        hosts: dict[Side, Host],
+        folders: dict[Side, str],
+        connections: Iterable[Connection],
+        patience: str = "1500ms",
+    ) -> "Network":
         """One on which what these connections are to lose is lost."""
         losses: dict[Loss, list[int]] = {}
         for connection in connections:
             for loss in connection.shape.losses:
                 losses.setdefault(loss, []).append(connection.port)
-        return cls(hosts, losses, patience)
+        return cls(hosts, folders, losses, patience)
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
@@ -156,7 +166,9 @@ class Network:
             found.setdefault(key, []).append(value.strip())
         self.hardware[side] = found["hardware"][0]
         before = found.get("neighbour", [""])[0], found["route"][0]
-        with undone_by(host, _UNDO, *place, *before, *found["setting"]):
+        words = shlex.join((*place, *before, *found["setting"]))
+        host.shell('cat >"$1"', f"{self.folders[side]}/{UNDO}", stdin=f"set -- {words}\n{_UNDO}")
+        with undone_by(host, 'cd "$1" && sh "./$2"; rm -f "./$2"', self.folders[side], UNDO):
             yield
 
     def _peer(self, side: Side) -> tuple[str, str, str]:

@@ -188,7 +188,6 @@ def test_what_is_shown(tmp_path: Path) -> None:
         (["--lab", "nope"], "no lab 'nope'; there are: "),
         (["--lab", LAB, "--close", "four"], "--close is for the lab handshake: the lab lost-syn closes "),
         (["--lab", LAB, "--close", "nope"], "--close nope: known are "),
-        (["--lab", LAB, "--provider", "hosts"], "on hosts of its own only: --provider embedded"),
         (["--lab", LAB, "--provider", "nope"], "unknown provider 'nope'; known are: embedded, hosts"),
         (["--lab", LAB.replace("-", "_")], "no lab 'lost_syn'; there are: "),
     ],
@@ -198,26 +197,6 @@ def test_bad_orders(run: Run, tmp_path: Path, switches: list[str], said: str) ->
     finished = run("run", *switches, "--out", tmp_path / "run")
     assert said in finished.refusal
     assert finished.stdout == ""
-    assert list(tmp_path.iterdir()) == []
-
-
-@needs_namespaces
-def test_hosts_that_are_not_the_harnesss_own(run: Run, tmp_path: Path) -> None:
-    """Routes and packet filters are set on hosts of the harness's own only: one line, exit 2, nothing set."""
-    # Hosts that exist already, as far as the lab can tell.
-    patch = (
-        "from contextlib import contextmanager\n"
-        "from dataclasses import replace\n"
-        "from harness.hosts import testbeds\n"
-        "embedded = testbeds.PROVIDERS['embedded']\n"
-        "@contextmanager\n"
-        "def existing(inventory, *_):\n"
-        "    with embedded(inventory) as testbed:\n"
-        "        yield replace(testbed, owned=False)\n"
-        "testbeds.PROVIDERS['hosts'] = existing\n"
-    )
-    finished = run("run", "--lab", LAB, "--provider", "hosts", "--out", tmp_path / "run", patch=patch)
-    assert "on hosts of its own only: --provider embedded" in finished.refusal
     assert list(tmp_path.iterdir()) == []
 
 

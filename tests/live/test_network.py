@@ -19,6 +19,10 @@ nft list ruleset && ip -4 route show table all && ip rule && ip -4 neigh show nu
 """
 
 
+def folders(hosts: dict[Side, Host]) -> dict[Side, str]:
+    return {side: host.shell("exec mktemp -d").text.strip() for side, host in hosts.items()}
+
+
 def looks(hosts: dict[Side, Host]) -> list[str]:
     return [line for host in hosts.values() for line in host.shell(LOOK).text.splitlines()]
 
@@ -35,7 +39,7 @@ def test_all_is_put_back(known: bool) -> None:
                     'ip neigh replace "$1" dev ens33 lladdr 02:00:00:00:00:07 nud permanent', hosts[other].entry.address
                 )
         lost = Connection(Shape("lost", "", "", "", losses=(Loss("i", "syn"), Loss("r", "ack", seen=False))), 10000)
-        network = Network.of(hosts, [lost])
+        network = Network.of(hosts, folders(hosts), [lost])
         before = looks(hosts)
         with suppress(HarnessError), network.in_force():
             network.be_patient()
@@ -52,6 +56,9 @@ def test_rules_that_are_refused() -> None:
         hosts: dict[Side, Host] = {"i": testbed.server, "r": testbed.client}
         lost = Connection(Shape("lost", "", "", "", losses=(Loss("i", "syn"),)), 70000)  # no port
         before = looks(hosts)
-        with pytest.raises(HarnessError, match="client: sh ended with status 1"), Network.of(hosts, [lost]).in_force():
+        with (
+            pytest.raises(HarnessError, match="client: sh ended with status 1"),
+            Network.of(hosts, folders(hosts), [lost]).in_force(),
+        ):
             raise AssertionError("it was in force")
         assert looks(hosts) == before

@@ -77,7 +77,8 @@ def make(testbed: Testbed, shapes: list[Shape]) -> Traffic:
     hosts: dict[Side, Host] = {"i": testbed.server, "r": testbed.client}
     ports = count(FIRST_PORT)
     connections = [Connection(shape, next(ports)) for shape in shapes for _ in range(shape.times)]
-    network = Network.of(hosts, connections)
+    folders = {side: host.shell("exec mktemp -d").text.strip() for side, host in hosts.items()}
+    network = Network.of(hosts, folders, connections)
     with tracing(hosts["i"]) as trace, network.in_force(), ExitStack() as stack:
         captures = {side: stack.enter_context(capturing(host, "/tmp", "tcp")) for side, host in hosts.items()}
         both = stack.enter_context(programs(hosts))
