@@ -213,9 +213,10 @@ def analyze(
         "out": "the pcapng file to write",
         "lab": "the lab whose checks are to be told of, or none (default: handshake)",
         "answers": "the answers.yaml to be judged too",
+        **LANG_HELP,
     }
 )
-@command
+@speaking_command
 def annotate(_context: Context, capture: str, out: str, lab: str = "handshake", answers: str | None = None) -> int:
     """Write a capture's frames with comments for Wireshark: what each is, and which checks speak of it."""
     from harness.annotating import annotate as annotate_capture
@@ -230,9 +231,10 @@ def annotate(_context: Context, capture: str, out: str, lab: str = "handshake", 
         "lab": "the lab whose rubric judges (default: the run's; of a capture, none)",
         "answers": "answers.yaml, to be judged too",
         "out": "the page to write: FILE.html (default: report.html in the run folder)",
+        **LANG_HELP,
     }
 )
-@command
+@speaking_command
 def report(
     _context: Context,
     capture: str | None = None,

@@ -40,8 +40,9 @@ def _called_in(lab: str) -> "Future[JudgeInWaiting]":
             import harness.reports.junit  # noqa: F401
             from harness.grading.judging import JudgeInWaiting
 
-            judge.set_result(JudgeInWaiting(lab))
-            judge.result().call_in()
+            waiting = JudgeInWaiting(lab)
+            waiting.call_in()  # before anybody has it, who would else begin to judge on his own
+            judge.set_result(waiting)
         except BaseException as error:  # noqa: BLE001 - it is raised where the judge is asked for
             judge.set_exception(error)
         from harness.reports.pages import get_ready  # the slowest to come, and the last that is asked for

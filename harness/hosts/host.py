@@ -219,11 +219,14 @@ class Host:
         Raises:
             HarnessError: it could not be run, did not end in time, or (with *check*) its status is not 0.
         """
+        # Without input no end of it is sent: where that comes after the command and its channel have ended, sshd breaks
+        # the whole connection ("ieof packet referred to nonexistent channel"); paramiko does not look at what has come.
+        command = shlex.join(argv) + ("" if stdin else " </dev/null")
         with self.errors(f"running {argv[0]}"):
-            process = RemoteProcess(self, argv, self.open_channel(shlex.join(argv), False))
+            process = RemoteProcess(self, argv, self.open_channel(command, False))
             if stdin:
                 process._channel.sendall(stdin.encode() if isinstance(stdin, str) else stdin)  # noqa: SLF001
-            process.end_input()
+                process.end_input()
         done = process.wait(seconds=seconds)
         if check and done.status:
             said = one_line(done.stderr or done.text) or "nothing"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from harness.language import _
+from harness.messages import translated
 from harness.tcp.control import IN_WINDOW
 from harness.tcp.conversation import ENDS, Conversation, End, Segment, other
 from harness.tcp.values import MODULUS
@@ -38,7 +39,8 @@ def roles(conversation: Conversation) -> dict[int, list[str]]:
         one, two = conversation.states_by_row[row]
         lines.append(_("states: initiator {one}, responder {two}").format(one=one, two=two))
     for step in conversation.illegal:
-        said = _("✗ the {end} may not do this in its state: {name}").format(end=ENDS[step.end], name=step.illegal)
+        end = translated(ENDS[step.end])
+        said = _("✗ the {end} may not do this in its state: {name}").format(end=end, name=step.illegal)
         found.setdefault(step.row, []).append(said)
     return {conversation.at(row).frame: lines for row, lines in found.items()}
 
@@ -82,7 +84,8 @@ def _handshake(conversation: Conversation) -> _Said:
         if segment.has_ack and asked is not None:
             yield segment.row, f"{label} {_acknowledges(segment.ack, 'ISN', asked.seq, asked.len)}"
         if first is None or first is segment:
-            said = _("SYN seq {seq}: the ISN of the {end}").format(seq=segment.seq.value, end=segment.sender)
+            sender = translated(segment.sender)
+            said = _("SYN seq {seq}: the ISN of the {end}").format(seq=segment.seq.value, end=sender)
         elif segment.seq == first.seq:
             said = _("SYN again: {sum}").format(sum=_sum("seq", segment.seq, "ISN", first.seq))
         else:
@@ -157,7 +160,7 @@ def _of_reset(conversation: Conversation, reset: Segment, code: int) -> str:
     peer = other(reset.sender)
     before = (one for one in reversed(conversation.sent_by[peer]) if one.row < reset.row)
     acked = next((one for one in before if one.has_ack and not one.has_rst), None)
-    numbers = {"seq": reset.seq.value, "ack": acked.ack.value if acked else 0, "end": reset.sender}
+    numbers = {"seq": reset.seq.value, "ack": acked.ack.value if acked else 0, "end": translated(reset.sender)}
     if acked is None:  # only an ACK of the SYN refuses it
         syn = _first_syn(conversation, peer)
         if syn is None:
