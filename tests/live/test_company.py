@@ -18,7 +18,7 @@ _OPTIONS = (
     *("-o", "UserKnownHostsFile=/dev/null"),
 )
 _TALK = "while :; do date; sleep 0.02; done"
-_SCAN = "while :; do ssh-keyscan -t ed25519 -T 2 192.168.1.64 >/dev/null 2>&1; sleep 0.02; done"
+_SCAN = "while :; do ssh-keyscan -t ed25519 -T 2 192.168.1.64 >/dev/null 2>&1; sleep 0.1; done"
 
 
 @pytest.fixture
