@@ -64,6 +64,9 @@ def alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
             return True
 
         wait_for("the other tests of machines", taken, seconds=SECONDS)
-        assert not machines()
+        if machines():
+            pytest.skip(
+                "virtual machines of this project are up here, which these tests would take for theirs: ./invoke down"
+            )
         yield
         assert not wait_until_gone()

@@ -181,7 +181,7 @@ def test_hosts_that_cannot_be_reached(tmp_path: Path) -> None:
         assert none.verdicts == {"C01": "not-shown", "C10": "not-shown"}
         assert (none.finished.status, none.finished.complaints) == (1, [])
         assert none.claims["C01"]["note"].startswith("the lab article: server (root@127.0.0.1 port 1): ")
-        assert none.claims["C10"]["note"].startswith("the lab teardown: server (root@127.0.0.1 port 1): ")
+        assert "server (root@127.0.0.1 port 1): " in none.claims["C10"]["note"]
         assert none.finished.stdout.splitlines()[-2] == "0 of 2 claims decided: 2 not-shown"
 
 
