@@ -79,7 +79,11 @@ if [ -n "$marking" ]; then
     wait "$marking"
     [ -n "$told" ] || { echo "== trace" && cat trace; }
     exec 9<&-
-    cd / && rmdir "$instance"
+    cd /
+    for _ in 1 2 3 4 5 6 7 8 9; do # whoever is looking at it keeps it for a moment
+        { rmdir "$instance" || [ ! -d "$instance" ]; } 2>/dev/null && break
+        sleep 0.1
+    done
 fi
 exit 0
 """

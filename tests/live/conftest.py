@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -86,6 +87,10 @@ def watch() -> Iterator[Watch]:
     made = Watch()
     yield made
     left, traces = made.look(), made.left_traces()
+    deadline = time.monotonic() + 3  # a watcher that is looked at takes its trace away a moment later
+    while traces and time.monotonic() < deadline:
+        time.sleep(0.05)
+        traces = made.left_traces()
     made.close()
     assert not left
     assert not traces
