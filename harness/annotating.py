@@ -59,12 +59,9 @@ def annotate(lab: str, capture: Path, answers: Path | None, out: Path) -> int:
 def _judged(lab: str, path: Path, found: "list[Conversation]", answers: Path | None) -> "Results":
     from harness.evidence import Evidence, lab_conversation
     from harness.grading.judging import judge
-    from harness.intake.answers import read_answers
+    from harness.intake.answers import read_answers_file
 
     evidence = Evidence(lab_conversation(found, str(path)), conversations=tuple(found))
     if answers is not None:
-        try:
-            evidence = replace(evidence, answers=read_answers(answers.read_bytes()))
-        except OSError as error:
-            raise HarnessError(f"{answers}: cannot read the answers: {error.strerror}") from None
+        evidence = replace(evidence, answers=read_answers_file(answers))
     return judge(lab, evidence)

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -265,8 +264,7 @@ def _judged(
     evidence = evidence_of_run(folder)
     results = judge.result().judge(evidence, provider)
     if cause:
-        checks = tuple(check._replace(outcome="not-judged", score=None, message=cause) for check in results.checks)
-        results = replace(results, checks=checks, cause=cause)
+        results = results.not_judged(cause)
     return results, evidence
 
 

@@ -81,12 +81,9 @@ def _load(config: pytest.Config) -> "Evidence | None":
     else:
         return None
     if file := getattr(config.option, "lab_answers", None):
-        from harness.intake.answers import read_answers
+        from harness.intake.answers import read_answers_file
 
-        try:
-            evidence = replace(evidence, answers=read_answers(Path(file).read_bytes()))
-        except OSError as error:
-            raise HarnessError(f"{file}: cannot read the answers: {error.strerror}") from None
+        evidence = replace(evidence, answers=read_answers_file(Path(file)))
     return evidence
 
 

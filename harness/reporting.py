@@ -10,7 +10,7 @@ from harness.errors import HarnessError
 from harness.evidence import Evidence, evidence_of_run, lab_conversation
 from harness.grading.judging import judge
 from harness.grading.results import Results, describe_connection
-from harness.intake.answers import read_answers
+from harness.intake.answers import read_answers_file
 from harness.language import _
 from harness.reports.pages import REPORT, Subject, report_page, run_page
 from harness.runs import lost_packets
@@ -43,7 +43,7 @@ def report(*, capture: Path | None, run: Path | None, lab: str | None, answers: 
     for given in (capture, answers):
         if given and given.exists() and place.exists() and place.samefile(given):
             raise HarnessError(f"--out {place}: that is what is read; name another file")
-    answered = _read_answers(answers) if answers else None
+    answered = read_answers_file(answers) if answers else None
     page = _of_run(run, lab, answered) if run else _of_capture(capture, lab, answered) if capture else ""
     try:
         place.write_text(page, encoding="utf-8", errors="replace")
@@ -53,20 +53,12 @@ def report(*, capture: Path | None, run: Path | None, lab: str | None, answers: 
     return 0
 
 
-def _read_answers(path: Path) -> "Mapping[str, Scalar]":
-    try:
-        return read_answers(path.read_bytes())
-    except OSError as error:
-        raise HarnessError(f"{path}: cannot read the answers: {error.strerror}") from None
-
-
 def _of_run(folder: Path, lab: str | None, answers: "Mapping[str, Scalar] | None") -> str:
     evidence = replace(evidence_of_run(folder), answers=answers)
     record = evidence.run.document if evidence.run else {}
     results = judge(lab or str(record.get("lab", "")), evidence, record.get("provider"))
     if cause := lost_packets(record.get("tcpdump_counters", {})):
-        checks = tuple(check._replace(outcome="not-judged", score=None, message=cause) for check in results.checks)
-        results = replace(results, checks=checks, cause=cause)
+        results = results.not_judged(cause)
     return run_page(results, evidence, folder)
 
 

@@ -1,7 +1,7 @@
 """The outcome of judging one capture: `results.json`."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -57,6 +57,11 @@ class Results:
         if self.cause or not self.checks or "not-judged" in outcomes:
             return "not-judged"
         return "passed" if outcomes == {"passed"} else "failed"
+
+    def not_judged(self, cause: str) -> "Results":
+        """The same checks, none of which could be judged."""
+        checks = tuple(check._replace(outcome="not-judged", score=None, message=cause) for check in self.checks)
+        return replace(self, checks=checks, cause=cause)
 
     @property
     def max_score(self) -> int:

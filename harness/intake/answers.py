@@ -2,6 +2,7 @@
 
 import codecs
 import re
+from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, one_line
@@ -113,3 +114,16 @@ def _plain(text: str, mark: Any) -> Answer:
     if not -(1 << 63) <= number < 1 << 63:
         raise _wrong(mark, "has an integer of more than 64 bits; write it in quotes")
     return number
+
+
+def read_answers_file(path: Path) -> dict[str, Answer]:
+    """The answers of a file.
+
+    Raises:
+        HarnessError: as `read_answers`, or the file cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise HarnessError(f"{path}: cannot read the answers: {error.strerror}") from None
+    return read_answers(data)
