@@ -31,7 +31,8 @@ BOOT_SECONDS = 180.0  # a deadline: 8 s on an idle machine without KVM
 KVM_SECONDS = 5.0  # in which a kernel begins to speak, if KVM works
 STOP_SECONDS = 10.0
 _LAST_LINES = 3
-
+# The keepers that this process started and that outlive it: a Popen that is collected before its child has ended warns.
+_STAYING: "list[subprocess.Popen[bytes]]" = []
 
 # Runs a command until its own standard input ends or says something; then it removes the folder, too, if one is named.
 # The input ends when we close it or end, also when we are killed; that of a machine that is to stay is a pipe which
@@ -367,7 +368,7 @@ def start_kept(plan: Plan, folder: Path, image: Image, accelerated: str) -> Mach
         held = fcntl.fcntl(lock, fcntl.F_DUPFD_CLOEXEC, 10)  # the keeper's script uses 3
         try:
             fcntl.flock(held, fcntl.LOCK_EX)
-            _keeper(plan, folder, _command(plan, folder, image, accelerated, port), pipe, held)
+            _STAYING.append(_keeper(plan, folder, _command(plan, folder, image, accelerated, port), pipe, held))
         finally:
             os.close(held)
             os.close(pipe)
