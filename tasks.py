@@ -227,6 +227,7 @@ def annotate(_context: Context, capture: str, out: str, lab: str = "handshake", 
 @task(
     help={
         "capture": "the capture file: pcap, pcapng, gzip of either, or tcpdump's text",
+        "other": "the same connection as the other host captured it: drawn with what each segment took on the wire",
         "run": "a run folder, instead of a capture",
         "lab": "the lab whose rubric judges (default: the run's; of a capture, none)",
         "answers": "answers.yaml, to be judged too",
@@ -235,18 +236,20 @@ def annotate(_context: Context, capture: str, out: str, lab: str = "handshake", 
     }
 )
 @speaking_command
-def report(
+def report(  # noqa: PLR0913
     _context: Context,
     capture: str | None = None,
+    other: str | None = None,
     run: str | None = None,
     lab: str | None = None,
     answers: str | None = None,
     out: str | None = None,
 ) -> int:
     """Write the report page: ladder, arithmetic, checks, states and times in one HTML file that loads nothing."""
+    from harness.reporting import Asked
     from harness.reporting import report as write_page
 
-    return write_page(capture=_path(capture), run=_path(run), lab=lab, answers=_path(answers), out=_path(out))
+    return write_page(Asked(_path(capture), _path(other), _path(run), lab, _path(answers)), _path(out))
 
 
 @task(

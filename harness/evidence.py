@@ -73,11 +73,13 @@ def evidence_of_run(folder: Path) -> Evidence:
     return Evidence(lab_conversation(found, str(path), run), run, conversations=tuple(found))
 
 
-def seen_by_client(folder: Path, run: RunRecord) -> Conversation:
-    """The lab's conversation as the client host captured it.
+def seen_by_client(folder: Path, run: RunRecord | None) -> Conversation | None:
+    """The lab's conversation as the client host captured it; None if that host did not capture.
 
     Raises:
         HarnessError: that capture is not whole, or does not hold it.
     """
+    if run is None or "client_capture" not in run.document:
+        return None
     path = folder / CLIENT_CAPTURE
     return lab_conversation(conversations(load_capture(path).segments), str(path), run)

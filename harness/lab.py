@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from harness.grading.nonces import Assignment
     from harness.grading.results import Results
     from harness.inventory import Inventory
+    from harness.reports.both import BothViews
     from harness.reports.ladder import StyledLine
 
 
@@ -74,26 +75,26 @@ def _write_results(folder: RunFolder, results: "Results", evidence: "Evidence") 
         folder.write("timeline.txt", "".join(f"{line}\n" for line in timeline(evidence.conversations, evidence.run)))
         if lines := list(_own_report(results.lab, evidence, FILE_WIDTH)):
             folder.write("report.txt", "".join(f"{line.rstrip()}\n" for line, _style in lines))
-        _write_both(folder, evidence)
-    folder.write(REPORT, run_page(results, evidence, folder.path))
+    folder.write(REPORT, run_page(results, evidence, folder.path, _write_both(folder, evidence)))
 
 
-def _write_both(folder: RunFolder, evidence: "Evidence") -> None:
+def _write_both(folder: RunFolder, evidence: "Evidence") -> "BothViews | None":
     """What two captures of the lab's connection say together, where the client host captured, too."""
     from harness.evidence import seen_by_client
     from harness.reports.both import BothViews
 
-    if not evidence.run or "client_capture" not in evidence.run.document:
-        return
     try:
         far = seen_by_client(folder.path, evidence.run)
     except HarnessError as error:  # the verdict is the server host's
         folder.write(BOTH, f"{error}\n")
-        return
+        return None
+    if not evidence.run or not far:
+        return None
     views = BothViews(evidence.conversation, far)
     doubt = lost_packets(evidence.run.document["client_capture"]["tcpdump_counters"])
     folder.write(BOTH, "".join(f"{line.rstrip()}\n" for line, _style in views.lines(FILE_WIDTH, doubt)))
     folder.write("vantage.json", dump_json(views.document()))
+    return views
 
 
 @contextmanager

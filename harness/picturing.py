@@ -57,7 +57,7 @@ def screenshots(*, inventory: Path, out: Path) -> int:
     with TemporaryDirectory() as scratch, browser() as chromium, progress(quiet=False) as announce:
         folder = RunFolder(Path(scratch))
         _experiment, results, evidence = run_into(
-            folder, LAB, loaded.provider, experiment_of(LAB, loaded, loaded.provider), announce
+            folder, LAB, loaded.provider, experiment_of(LAB, loaded, loaded.provider, both=True), announce
         )
         announce("take pictures")
         capture = (folder.path / CAPTURE).read_bytes()
@@ -71,6 +71,7 @@ def screenshots(*, inventory: Path, out: Path) -> int:
         _picture(chromium, pages["report-wrong"], out / "report-wrong.png")
         _picture(chromium, pages["report-wrong"], out / "report-dark.png", dark=True)
         _picture(chromium, pages["report-wrong"], out / "report-narrow.png", width=360)
+        _picture(chromium, pages["report"], out / "report-both.png", part="#both", height=560)
         _picture(chromium, pages["terminal"], out / "terminal.png", part="pre")
     for path in sorted(out.glob("*.png")):
         say(f"{path}: {path.stat().st_size // 1000} kB")
@@ -104,18 +105,22 @@ def _picture(  # noqa: PLR0913
     *,
     width: int = 1280,
     dark: bool = False,
+    height: int = 940,
     part: str = "",
     pointed_at: str = "",
 ) -> None:
-    """Take a picture of a page's first screen, or of a part of it, perhaps with the pointer at something."""
+    """Take a picture of a page's first screen, or of the top of a part of it, perhaps with the pointer at something."""
     shown = chromium.new_page(
-        viewport={"width": width, "height": 940}, color_scheme="dark" if dark else "light", offline=True
+        viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", offline=True
     )
     shown.set_content(page)
     if pointed_at:
         shown.hover(pointed_at)
     if part:
-        shown.locator(part).screenshot(path=path)
+        shown.locator(part).evaluate("one => one.scrollIntoView()")
+        if box := shown.locator(part).bounding_box():
+            box["height"] = min(box["height"], height - box["y"])
+        shown.screenshot(path=path, clip=box)
     else:
         shown.screenshot(path=path)
     shown.close()

@@ -1,20 +1,21 @@
 """`./invoke report`: the report page of any capture, or of a run folder."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.captures.reading import no_tcp, read_file
+from harness.captures.reading import load_capture, no_tcp, read_file
 from harness.cli import say
 from harness.errors import HarnessError
-from harness.evidence import Evidence, evidence_of_run, lab_conversation
+from harness.evidence import Evidence, evidence_of_run, lab_conversation, seen_by_client
 from harness.grading.judging import judge
 from harness.grading.results import Results, describe_connection
 from harness.intake.answers import read_answers_file
 from harness.language import _
+from harness.reports.both import BothViews, in_order
 from harness.reports.pages import REPORT, Subject, report_page, run_page
 from harness.runs import lost_packets
-from harness.tcp.conversation import conversations
+from harness.tcp.conversation import Conversation, conversations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,29 +23,50 @@ if TYPE_CHECKING:
     from harness.answers import Scalar
 
 
-def report(*, capture: Path | None, run: Path | None, lab: str | None, answers: Path | None, out: Path | None) -> int:
-    """Write the page, say where; returns 0 whatever the checks found.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a page is to be of.
 
-    Args:
+    Attributes:
         capture: a capture file; of one that is damaged, what stands before the damage is shown.
+        other: the same connection, as the other host captured it.
         run: a run folder, instead.
         lab: whose rubric judges; None: that of the run, or none.
         answers: the student's answers to the lab's questions.
+    """
+
+    capture: Path | None = None
+    other: Path | None = None
+    run: Path | None = None
+    lab: str | None = None
+    answers: Path | None = None
+
+
+def report(of: Asked, out: Path | None) -> int:
+    """Write the page, say where; returns 0 whatever the checks found.
+
+    Args:
+        of: what.
         out: where the page is written; None: into the run folder.
 
     Raises:
         HarnessError: it cannot be read, judged or written; then nothing is written.
     """
-    if (capture is None) == (run is None):
+    if (of.capture is None) == (of.run is None):
         raise HarnessError("of what? ./invoke report --capture FILE --out FILE.html, or ./invoke report --run DIR")
-    place = out or (run / REPORT if run else None)
+    if of.other and of.run:
+        raise HarnessError("--other FILE is the other host's capture beside --capture FILE; a run folder has its own")
+    place = out or (of.run / REPORT if of.run else None)
     if place is None:
         raise HarnessError("where to? --out FILE.html")
-    for given in (capture, answers):
+    for given in (of.capture, of.other, of.answers):
         if given and given.exists() and place.exists() and place.samefile(given):
             raise HarnessError(f"--out {place}: that is what is read; name another file")
-    answered = read_answers_file(answers) if answers else None
-    page = _of_run(run, lab, answered) if run else _of_capture(capture, lab, answered) if capture else ""
+    answers = read_answers_file(of.answers) if of.answers else None
+    if of.run:
+        page = _of_run(of.run, of.lab, answers)
+    elif of.capture:
+        page = _of_capture(of.capture, of.other, of.lab, answers)
     try:
         place.write_text(page, encoding="utf-8", errors="replace")
     except OSError as error:
@@ -59,10 +81,11 @@ def _of_run(folder: Path, lab: str | None, answers: "Mapping[str, Scalar] | None
     results = judge(lab or str(record.get("lab", "")), evidence, record.get("provider"))
     if cause := lost_packets(record.get("tcpdump_counters", {})):
         results = results.not_judged(cause)
-    return run_page(results, evidence, folder)
+    far = seen_by_client(folder, evidence.run)
+    return run_page(results, evidence, folder, BothViews(evidence.conversation, far) if far else None)
 
 
-def _of_capture(path: Path, lab: str | None, answers: "Mapping[str, Scalar] | None") -> str:
+def _of_capture(path: Path, other: Path | None, lab: str | None, answers: "Mapping[str, Scalar] | None") -> str:
     capture = read_file(path)
     if not len(capture.segments):
         raise HarnessError(f"{path}: {capture.damage}" if capture.damage else no_tcp(str(path), capture))
@@ -75,4 +98,18 @@ def _of_capture(path: Path, lab: str | None, answers: "Mapping[str, Scalar] | No
         results = Results(lab, None, describe_connection(main), (), capture.damage)
     elif lab:
         results = judge(lab, Evidence(main, None, answers, found))
-    return report_page(Subject(lab or path.name, results, main, found, lines=(path.name,), problems=problems))
+    both = _both(main, other) if other else None
+    return report_page(
+        Subject(lab or path.name, results, main, found, lines=(path.name,), problems=problems, both=both)
+    )
+
+
+def _both(main: Conversation, path: Path) -> BothViews:
+    """The lab's conversation, as another capture has it too: the other host's, whichever that is."""
+    for one in conversations(load_capture(path).segments):
+        if {one.initiator, one.responder} == {main.initiator, main.responder}:
+            return in_order(main, one)
+    raise HarnessError(
+        f"{path}: the connection {main.initiator} → {main.responder} is not in it; "
+        "is it the other host's capture of the same session?"
+    )

@@ -10,7 +10,7 @@ from harness.grading.results import Check, Results
 from harness.reports.pages import Subject, report_page
 from harness.tcp.conversation import Conversation, conversations
 from harness.tcp.notation import parse
-from tests.pcaps import decode, encode
+from tests.pcaps import Frame, decode, encode
 
 DATA = Path(__file__).resolve().parent / "data"
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -80,6 +80,29 @@ def bulk(packets: int, middle: str = "") -> Conversation:
     if middle:
         kept[packets // 2] = middle
     return conversation_of("\n".join(kept))
+
+
+def seen_by_other_host(frames: list[Frame], *, lost: int, took: int = 30_000) -> list[Frame]:
+    """What the responder's host would have captured of frames that the initiator's did.
+
+    Args:
+        frames: as captured.
+        lost: the frame that never arrives.
+        took: nanoseconds that every other takes.
+    """
+    return [
+        replace(frame, time=frame.time + (took if frame.src == frames[0].src else -took))
+        for number, frame in enumerate(frames, 1)
+        if number != lost
+    ]
+
+
+def seen_from_both() -> tuple[Conversation, Conversation]:
+    """A real capture, and the same as the other host would have captured it, without frame 4."""
+    frames = decode((DATA / "four-segment.pcap").read_bytes())
+    views = (frames, seen_by_other_host(frames, lost=4))
+    (one,), (other,) = (conversations(read_capture(encode(view), "made").segments) for view in views)
+    return one, other
 
 
 def hostile_page(text: str) -> str:

@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
+from harness.language import _
+from harness.messages import translated
+from harness.reports.columns import right
 from harness.reports.ladder import labels
 from harness.tcp.conversation import Conversation, Segment, other
 from harness.tcp.vantage import Clocks, Crossing, Joined, Sight, join, sights
@@ -37,7 +40,7 @@ class BothViews:
         self._views = {"initiator": near, "responder": far}
         self.joined: Joined = join(sights(near, near.initiator), sights(far, near.initiator))
 
-    def _segment(self, crossing: Crossing) -> Segment:
+    def segment(self, crossing: Crossing) -> Segment:
         """The segment itself, by its sender's capture if that has it."""
         if crossing.sent:
             return self._views[crossing.sender].rows_in_order[crossing.sent.row]
@@ -67,7 +70,7 @@ class BothViews:
 
         segments = []
         for one in self.joined.crossings:
-            segment, wire = self._segment(one), self.joined.on_the_wire(one)
+            segment, wire = self.segment(one), self.joined.on_the_wire(one)
             begin, end, ack = segment.relative
             segments.append(
                 {
@@ -105,12 +108,12 @@ class BothViews:
         arrived = crossing.arrived[0] if crossing.arrived else None
         return (crossing.sent, arrived) if crossing.sender == "initiator" else (arrived, crossing.sent)
 
-    def _said(self, crossing: Crossing) -> str:
-        """What is to be said of a segment's way."""
+    def said(self, crossing: Crossing) -> str:
+        """What is to be said of a segment's way: how long it took, or that it never arrived."""
         if crossing.is_lost:
-            return "never arrived"
+            return _("never arrived")
         if crossing.sent is None:
-            return "not seen sent"
+            return _("not seen sent")
         wire = self.joined.on_the_wire(crossing)
         words = "?" if wire is None else _span(wire)
         return f"{words} ×{crossing.times_arrived}" if crossing.times_arrived > 1 else words
@@ -122,39 +125,45 @@ class BothViews:
             width: columns.
             doubt: why the responder's capture may lack something.
         """
-        if doubt:
-            yield f"What never arrived may have arrived all the same: on the responder's host {doubt}", "bold"
-        yield from ((line, "") for line in _told(self.joined.clocks))
+        yield from ((line, "bold" if doubt and not number else "") for number, line in enumerate(self.told(doubt)))
         yield "", ""
         side = _TIME + 1 + _FRAME
         middle = width - 2 * side - _WIRE - 3
         yield f"{self.near.initiator:<{side + middle // 2}}{self.near.responder:>{middle - middle // 2 + side}}", "bold"
-        yield f"{'seconds':>{_TIME}} {'#':>{_FRAME}}{'':{middle + 2}}{'#':>{_FRAME}} {'seconds':>{_TIME}}", "bold"
+        seconds, number = right(_("seconds"), _TIME), f"{'#':>{_FRAME}}"
+        yield f"{seconds} {number}{'':{middle + 2}}{number} {seconds}", "bold"
         began: int | None = None
         for one in self.joined.crossings:
-            cells = []
+            seen = []
             for sight, end in zip(self._ends_of(one), ("initiator", "responder"), strict=True):
                 if sight is None:
-                    cells.append(("", ""))
+                    seen.append(("", ""))
                     continue
                 time = self.joined.by_initiators_clock(sight, at="initiator" if end == "initiator" else "responder")
                 began = time if began is None else began
-                cells.append((_seconds(time - began), str(sight.frame)))
-            (left_time, left_frame), (right_time, right_frame) = cells
-            left = f"{left_time:>{_TIME}} {left_frame:>{_FRAME}}"
-            right = f"{right_frame:>{_FRAME}} {right_time:>{_TIME}}"
-            said = self._said(one)
-            style = "red" if one.is_lost else ""
-            yield f"{left} {_arrow(self._segment(one), one, middle)} {right} {said:>{_WIRE}}", style
+                seen.append((_seconds(time - began), str(sight.frame)))
+            (left_time, left_frame), (right_time, right_frame) = seen
+            here = f"{left_time:>{_TIME}} {left_frame:>{_FRAME}}"
+            there = f"{right_frame:>{_FRAME}} {right_time:>{_TIME}}"
+            arrow = _arrow(self.segment(one), one, middle)
+            yield f"{here} {arrow} {there} {right(self.said(one), _WIRE)}", "red" if one.is_lost else ""
         yield "", ""
-        yield from ((line, "") for line in self._summary())
+        yield from ((line, "") for line in self.summary())
 
-    def _summary(self) -> Iterator[str]:
+    def told(self, doubt: str | None = None) -> Iterator[str]:
+        """What is to be known before one looks: what may be missing, and how the clocks were matched."""
+        if doubt:
+            yield _("What never arrived may have arrived all the same: on the responder's host {doubt}").format(
+                doubt=translated(doubt)
+            )
+        yield from _told(self.joined.clocks)
+
+    def summary(self) -> Iterator[str]:
+        """How many segments were lost or came twice, and how long they took."""
         total = len(self.joined.crossings)
-        yield (
-            f"{total} segments: {len(self.lost)} never arrived, {len(self.repeated)} arrived more than once, "
-            f"{len(self.unsent)} not seen being sent"
-        )
+        yield _(
+            "{total} segments: {lost} never arrived, {repeated} arrived more than once, {unsent} not seen being sent"
+        ).format(total=total, lost=len(self.lost), repeated=len(self.repeated), unsent=len(self.unsent))
         for end in ("initiator", "responder"):
             wires = [
                 wire
@@ -163,24 +172,40 @@ class BothViews:
             ]
             if wires:
                 wires.sort()
-                yield (
-                    f"from the {end}: {_span(wires[0])} to {_span(wires[-1])} on the wire, "
-                    f"the middle one {_span(wires[len(wires) // 2])}"
+                yield _("from the {end}: {least} to {most} on the wire, the middle one {middle}").format(
+                    end=translated(end),
+                    least=_span(wires[0]),
+                    most=_span(wires[-1]),
+                    middle=_span(wires[len(wires) // 2]),
                 )
+
+
+def in_order(one: Conversation, other: Conversation) -> BothViews:
+    """Two captures of a connection, of which nobody said which is the initiator's host's.
+
+    In the wrong order, segments would have arrived before they were sent.
+    """
+    views = BothViews(one, other)
+    if views.joined.clocks is None or views.joined.clocks.agree:
+        return views
+    turned = BothViews(other, one)
+    return turned if turned.joined.clocks and turned.joined.clocks.agree else views
 
 
 def _told(clocks: Clocks | None) -> Iterator[str]:
     """How the clocks were matched."""
     if clocks is None:
-        yield "In one direction no segment is in both captures: the clocks cannot be compared."
+        yield _("In one direction no segment is in both captures: the clocks cannot be compared.")
         return
-    side = "ahead of" if clocks.ahead >= 0 else "behind"
-    yield (
-        f"The responder's clock is {_seconds(abs(clocks.ahead))} s {side} the initiator's, within "
-        f"{_span(clocks.within)}; all times are by the initiator's."
+    told = (
+        _("The responder's clock is {seconds} s ahead of the initiator's, within {within}.")
+        if clocks.ahead >= 0
+        else _("The responder's clock is {seconds} s behind the initiator's, within {within}.")
     )
+    yield told.format(seconds=_seconds(abs(clocks.ahead)), within=_span(clocks.within))
+    yield _("All times are by the initiator's clock.")
     if not clocks.agree:
-        yield "One difference does not fit all segments: a clock was set, or they ran apart, by that much."
+        yield _("One difference does not fit all segments: a clock was set, or they ran apart, by that much.")
 
 
 def _arrow(segment: Segment, crossing: Crossing, width: int) -> str:

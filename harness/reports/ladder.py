@@ -68,7 +68,8 @@ def _ends(width: int) -> str:
     return one + right(_("responder"), width - cells(one))
 
 
-def _kind(segment: Segment) -> str:
+def kind_of(segment: Segment) -> str:
+    """What an arrow is drawn as: "control" (a SYN, FIN or RST), "data" or "ack"."""
     if segment.has_syn or segment.has_fin or segment.has_rst:
         return "control"
     return "data" if segment.len else "ack"
@@ -120,7 +121,7 @@ def ladder(
         seconds = f"{(segment.time - began) / 1e9:.6f} ".rjust(_TIME + 1) if timed else ""
         arrow = _arrow(segment, middle, absolute=absolute)
         frame = str(segment.frame).rjust(digits)
-        yield LadderLine(f"{frame} {seconds}{left_state} {arrow} {right_state}", _kind(segment))
+        yield LadderLine(f"{frame} {seconds}{left_state} {arrow} {right_state}", kind_of(segment))
         one_before, other_before = one, other
         if notes and notes[segment.row]:
             yield LadderLine(f"{margin}{'':<{_STATE}} {', '.join(notes[segment.row]):^{middle}}".rstrip(), "note")

@@ -4,7 +4,7 @@ Everything from a capture, a run or a student is text, escaped where it is put i
 The rooms are in `harness.reports.page`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,21 +14,21 @@ from markupsafe import Markup
 from harness.evidence import Evidence
 from harness.grading.graded import Graded
 from harness.grading.results import Results
-from harness.kernel_states import SAMPLE_SECONDS
 from harness.language import _
 from harness.messages import translated
+from harness.reports.both import BothViews
 from harness.reports.feedback import lateness_line
 from harness.reports.gradebook import number, printable
 from harness.reports.page.classroom import Classroom
 from harness.reports.page.connections import Scene, chosen, drawn, facts_of, markings
-from harness.reports.page.diagram import diagram_svg
+from harness.reports.page.crossings import crossings_svg
 from harness.reports.page.drawing import Ladder, Marking, ladder_svg
-from harness.reports.page.equations import end_word
 from harness.reports.page.findings import MARKS, Finding, findings, first_to_show
-from harness.reports.page.plot import Strip, inferred, plot_svg, strips_svg
+from harness.reports.page.hosts import hosts_of
 from harness.reports.page.rendering import environment, render
-from harness.runs import RunRecord
-from harness.tcp.conversation import ENDS, Conversation, NotShown
+from harness.reports.page.times import drawings_of
+from harness.runs import RunRecord, lost_packets
+from harness.tcp.conversation import Conversation
 
 REPORT = "report.html"  # its name in a run folder, and beside a student's feedback
 _LISTING = "listing.txt"  # a run folder's
@@ -53,6 +53,7 @@ class Subject:
         problems: what could not be read, likewise.
         score: points, where these are not what the results say: less for lateness.
         one_of_several: whether the results are of other captures too: then frames they name are not looked for here.
+        both: the lab's connection as both hosts captured it; None if one did.
     """
 
     title: str
@@ -65,6 +66,7 @@ class Subject:
     problems: Sequence[str] = field(default=())
     score: float | None = None
     one_of_several: bool = False
+    both: BothViews | None = None
 
 
 def get_ready() -> None:
@@ -93,19 +95,27 @@ def report_page(of: Subject) -> str:
         scenes=shown,
         drawn=set() if of.one_of_several else {f for scene in shown for life in scene.lives for f in life.frames},
         both_ends=any(life.both_ends for scene in shown for life in scene.lives),
-        drawings=_drawings(main, of.run) if main else None,
+        both=_both(of.both, of.run) if of.both else None,
+        drawings=drawings_of(main, of.run) if main else None,
         others=[f"{one.initiator} → {one.responder}: {facts_of(one)}" for one in others[:_MOST_OTHERS]],
         others_count=len(others),
-        hosts=_hosts(of.run) if of.run else None,
+        hosts=hosts_of(of.run) if of.run else None,
     )
 
 
-def run_page(results: Results, evidence: Evidence, folder: Path) -> str:
-    """The page of a run folder, with tcpdump's own listing if it holds one."""
+def run_page(results: Results, evidence: Evidence, folder: Path, both: BothViews | None) -> str:
+    """The page of a run folder, with tcpdump's own listing if it holds one.
+
+    Args:
+        results: what the rubric found.
+        evidence: what it judged.
+        folder: the run's.
+        both: the lab's connection as both hosts captured it; None if one did.
+    """
     listing = folder / _LISTING
     printed = listing.read_text(encoding="utf-8", errors="replace").splitlines() if listing.is_file() else ()
     return report_page(
-        Subject(results.lab, results, evidence.conversation, evidence.conversations, evidence.run, printed)
+        Subject(results.lab, results, evidence.conversation, evidence.conversations, evidence.run, printed, both=both)
     )
 
 
@@ -240,92 +250,9 @@ def _beside(frames: list[int], by_frame: _ByFrame, marked: dict[int, Marking]) -
     )
 
 
-# -- states and times --------------------------------------------------------------------------------------------------
+# -- both hosts' captures ----------------------------------------------------------------------------------------------
 
 
-def _drawings(conversation: Conversation, run: RunRecord | None) -> dict[str, Any]:
-    times = conversation.column("time")
-    strips, table, sources = list[Strip](), list[tuple[int, str, str]](), list[str]()
-    for side, end in enumerate(ENDS):
-        name = end_word(end)
-        strips.append(Strip(_("{end}, by the packets").format(end=name), inferred(conversation, side)))
-        if run is None:
-            continue
-        spans, source = _kernels(conversation, run, side)
-        sources.append(f"{name}: {source}")
-        if spans:
-            strips.append(Strip(_("{end}, by its kernel").format(end=name), spans))
-            table += [(time, name, state) for time, state in spans]
-    ends = end_word("initiator"), end_word("responder")
-    return {
-        "diagram": diagram_svg(conversation),
-        "plots": [
-            {"caption": f"{ends[side]} → {ends[1 - side]}", "drawing": plot_svg(conversation, side)} for side in (0, 1)
-        ],
-        "strips": strips_svg(strips, max(times) - times[0]),
-        "states": [(f"{time / 1e6:.3f}", name, state) for time, name, state in sorted(table)],
-        "sources": sources,
-    }
-
-
-def _kernels(conversation: Conversation, run: RunRecord, side: int) -> tuple[tuple[tuple[int, str], ...], str]:
-    """An end's states as its kernel told them, since the first segment; and how exact that is, or why none are."""
-    of = run.of(conversation.initiator, conversation.responder)
-    try:
-        rows, clock = of.timed_states(ENDS[side])
-    except NotShown as error:
-        return (), translated(str(error))
-    except (StopIteration, KeyError):  # the run knows no host of that address
-        return (), _("nobody looked")
-    if clock is None:
-        source = _("ss every {ms} ms: a state stands where it was first seen").format(ms=f"{SAMPLE_SECONDS * 1e3:.0f}")
-    else:
-        source = _("the kernel's trace, its clock matched within {within} µs").format(
-            within=f"{clock.within * 1e6:.1f}"
-        )
-    if not of.on_the_captures_clock(ENDS[side]):
-        source += _("; by its own host's clock, which was not compared with the capture's")
-    began = conversation.column("time")[0]
-    return tuple((round(row.time * 1e6) * 1000 - began, row.state) for row in rows), source
-
-
-# -- the hosts ---------------------------------------------------------------------------------------------------------
-
-
-def _hosts(run: RunRecord) -> dict[str, Any] | None:
-    """What the hosts said of themselves; anything that a run.json may hold is text."""
-    document = run.document
-    hosts = {name: said for name, said in document["hosts"].items() if isinstance(said, dict)}
-    names = (
-        ("address", _("address")),
-        ("system", _("system")),
-        ("kernel", _("kernel")),
-        ("ssh", "ssh"),
-        ("tcpdump", "tcpdump"),
-        ("interface", _("interface")),
-    )
-    rows = [(word, [_text(said.get(key)) for said in hosts.values()]) for key, word in names]
-    return {
-        "names": [_text(name) for name in hosts],
-        "rows": [row for row in rows if any(row[1])],
-        "facts": list(_facts(document)),
-    }
-
-
-def _facts(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for key, word in (("run_id", _("run")), ("began", _("began")), ("provider", _("provider"))):
-        if document.get(key):
-            yield word, _text(document[key])
-    counters = document.get("tcpdump_counters")
-    if isinstance(counters, dict):
-        yield _("tcpdump's counters"), _text(", ".join(f"{name} {count}" for name, count in counters.items()))
-    commands = document.get("commands")
-    if isinstance(commands, dict):
-        for name, argv in commands.items():
-            yield _text(name), _text(" ".join(map(str, argv)) if isinstance(argv, list) else argv)
-    if document.get("capture_sha256"):
-        yield "SHA-256", _text(document["capture_sha256"])
-
-
-def _text(value: object) -> str:
-    return "" if value is None else printable(str(value), _LONGEST)
+def _both(views: BothViews, run: RunRecord | None) -> dict[str, Any]:
+    counters = run.document.get("client_capture", {}).get("tcpdump_counters", {}) if run else {}
+    return {"told": [*views.told(lost_packets(counters)), *views.summary()], "drawing": crossings_svg(views)}

@@ -12,12 +12,13 @@ from harness.claim_plugin import Decision, Exhibit
 from harness.evidence import evidence_of_run
 from harness.grading.graded import Flag, Graded
 from harness.grading.judging import judge
+from harness.reports.both import BothViews
 from harness.reports.claims_page import claims_page
 from harness.reports.page.classroom import Classroom
 from harness.reports.pages import Subject, class_page, report_page, run_page
 from labs.article.claims import CLAIMS
 from tests.browser.conftest import Opened, Reader
-from tests.pages import DATA, SCRIPT, bulk, hostile_page, judged, page_of, wrong_capture
+from tests.pages import DATA, SCRIPT, bulk, hostile_page, judged, page_of, seen_from_both, wrong_capture
 
 AXE = files("axe_playwright_python") / "axe.min.js"
 
@@ -36,13 +37,19 @@ def wrong() -> str:
 def of_a_run() -> str:
     folder = DATA / "reproduced" / "teardown"
     evidence = evidence_of_run(folder)
-    return run_page(judge("teardown", evidence, "embedded"), evidence, folder)
+    return run_page(judge("teardown", evidence, "embedded"), evidence, folder, None)
 
 
 @functools.cache
 def large() -> str:
     conversation = bulk(5000)
     return report_page(Subject("large", None, conversation, (conversation,)))
+
+
+@functools.cache
+def of_both_hosts() -> str:
+    near, far = seen_from_both()
+    return report_page(Subject("both", None, near, (near,), both=BothViews(near, far)))
 
 
 @functools.cache
@@ -64,7 +71,15 @@ def of_claims() -> str:
     return claims_page(CLAIMS[:4], decided, DATA / "reproduced")
 
 
-PAGES = {"right": right, "wrong": wrong, "run": of_a_run, "large": large, "class": of_a_class, "claims": of_claims}
+PAGES = {
+    "right": right,
+    "wrong": wrong,
+    "run": of_a_run,
+    "both": of_both_hosts,
+    "large": large,
+    "class": of_a_class,
+    "claims": of_claims,
+}
 
 
 def lit(page: Page, kind: str) -> list[str]:

@@ -37,6 +37,8 @@ def test_both_ends_capture(site: Site, start: Lab, tmp_path: Path, provider: str
     text = (tmp_path / "run" / "both.txt").read_text()
     assert "0 never arrived, 0 arrived more than once, 0 not seen being sent" in text
     assert text.splitlines()[-1] in finished.stdout
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert page.count('aria-hidden="true"><line') == len(document["segments"])
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     counters = run["client_capture"]["tcpdump_counters"]
     assert counters["captured"] == counters["received_by_filter"] >= len(document["segments"])

@@ -5,16 +5,16 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError
-from harness.reporting import report
-from tests.pages import DATA, wrong_capture
+from harness.reporting import Asked, report
+from tests.pages import DATA, seen_by_other_host, wrong_capture
+from tests.pcaps import decode, encode
 from tests.unit.test_page import assert_harmless
 
 GOOD = DATA / "four-segment.pcap"
 
 
 def write(out: Path, **given: Path | str | None) -> str:
-    wanted: dict[str, Path | str | None] = {"capture": None, "run": None, "lab": None, "answers": None}
-    assert report(out=out, **{**wanted, **given}) == 0  # type: ignore[arg-type]
+    assert report(Asked(**given), out) == 0  # type: ignore[arg-type]
     page = out.read_text(encoding="utf-8")
     assert_harmless(page)
     return page
@@ -40,6 +40,19 @@ def test_answers_are_judged_too(tmp_path: Path) -> None:
     (tmp_path / "answers.yaml").write_text("closer: initiator\n")
     page = write(tmp_path / "x.html", capture=GOOD, lab="handshake", answers=tmp_path / "answers.yaml")
     assert "of 120 points" in page
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_both_hosts_captures(tmp_path: Path, *, turned: bool) -> None:
+    """Drawn with what each segment took, and what was lost, in whichever order the captures are named."""
+    lost, frames = 4, decode(GOOD.read_bytes())
+    (tmp_path / "far.pcap").write_bytes(encode(seen_by_other_host(frames, lost=lost)))
+    names = (tmp_path / "far.pcap", GOOD) if turned else (GOOD, tmp_path / "far.pcap")
+    page = write(tmp_path / "x.html", capture=names[0], other=names[1])
+    assert f"{len(frames)} segments: 1 never arrived, 0 arrived more than once, 0 not seen being sent" in page
+    drawn = page[page.index('id="both"') :]
+    assert drawn.count('lost" aria-hidden') == 1
+    assert drawn.count(f">#{lost}</tspan>") == 2  # where it was sent, and the next one where that arrived
 
 
 def test_a_run_folder(tmp_path: Path) -> None:
@@ -71,13 +84,14 @@ def test_what_stands_before_damage_is_shown(tmp_path: Path) -> None:
         ({"run": DATA / "named"}, "not a run folder"),
         ({}, "of what?"),
         ({"capture": GOOD, "run": DATA}, "of what?"),
+        ({"run": DATA / "reproduced" / "teardown", "other": GOOD}, "a run folder has its own"),
+        ({"capture": GOOD, "other": DATA / "three-segment.pcap"}, "is it the other host's capture of the same session"),
     ],
 )
 def test_what_cannot_be_read_leaves_nothing(tmp_path: Path, given: dict[str, Path | str], said: str) -> None:
     """One line, and no page."""
-    wanted: dict[str, Path | str | None] = {"capture": None, "run": None, "lab": None, "answers": None}
     with pytest.raises(HarnessError, match=said):
-        report(out=tmp_path / "x.html", **{**wanted, **given})  # type: ignore[arg-type]
+        report(Asked(**given), tmp_path / "x.html")  # type: ignore[arg-type]
     assert not (tmp_path / "x.html").exists()
 
 
@@ -86,7 +100,7 @@ def test_where_it_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="cannot write the page"):
         write(tmp_path / "no" / "x.html", capture=GOOD)
     with pytest.raises(HarnessError, match="where to"):
-        report(capture=GOOD, run=None, lab=None, answers=None, out=None)
+        report(Asked(GOOD), None)
     copy = tmp_path / "copy.pcap"
     copy.write_bytes(GOOD.read_bytes())
     with pytest.raises(HarnessError, match="that is what is read"):

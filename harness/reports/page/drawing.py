@@ -1,8 +1,7 @@
 """The ladder as SVG: two lifelines, both ends' states as spans along them, and an arrow a segment.
 
-Across, all is in percent, so that the drawing takes the width that it is given and its letters keep their size; down,
-each segment has a step. A class's pages are drawn by the thousand: this is put together by hand, not by templates.
-Everything in it is a number or a word of ours, or has gone through `escape`.
+Down, each segment has a step. A class's pages are drawn by the thousand: this is put together by hand, not by
+templates. Everything in it is a number or a word of ours, or has gone through `escape`.
 """
 
 import re
@@ -16,13 +15,13 @@ from markupsafe import Markup
 from harness.language import _, ngettext
 from harness.reports.page.equations import end_word
 from harness.reports.page.folding import Fold, Item
+from harness.reports.page.lifelines import LEFT, RIGHT, arrow, heads
 from harness.tcp.conversation import TWICE, Conversation
 from harness.tcp.flags import ACK, FIN, RST, SYN, letters
 
 if TYPE_CHECKING:
     from harness.tcp.states import State
 
-LEFT, RIGHT = "22%", "78%"  # the lifelines
 _TOP = 54
 _STEP = 27
 _LINE = 8  # an arrow is so far below its words
@@ -81,10 +80,7 @@ def ladder_svg(of: Ladder) -> Markup:
     head = (
         f'<svg class="ladder" width="100%" height="{height}" role="group" aria-label="{escape(of.title)}">\n'
         f"<desc>{escape(of.description)}</desc>\n"
-        f'<text class="end" x="{LEFT}" y="16" text-anchor="middle">{end_word("initiator")}</text>'
-        f'<text class="end" x="{RIGHT}" y="16" text-anchor="middle">{end_word("responder")}</text>\n'
-        f'<text class="address" x="{LEFT}" y="32" text-anchor="middle">{escape(conversation.initiator)}</text>'
-        f'<text class="address" x="{RIGHT}" y="32" text-anchor="middle">{escape(conversation.responder)}</text>\n'
+        f"{heads(conversation.initiator, conversation.responder)}"
     )
     parts = [head]
     if of.states:
@@ -241,13 +237,7 @@ class _Arrows:
     def _line(self, row: int, y: int) -> str:
         there = self._arrivals.get(row)
         y2 = y if there is None else self._tops[there] + _LINE
-        one, two = (LEFT, RIGHT) if self._forward[row] else (RIGHT, LEFT)
-        head = "M-6 0l-10 -4.5v9z" if self._forward[row] else "M6 0l10 -4.5v9z"
-        # A nested drawing, since only that can be put at so many percent.
-        return (
-            f'<line x1="{one}" y1="{y}" x2="{two}" y2="{y2}"/>'
-            f'<svg x="{two}" y="{y2}" overflow="visible" width="1" height="1"><path d="{head}"/></svg>'
-        )
+        return arrow(y, y2, forward=self._forward[row])
 
     def _kind(self, row: int) -> str:
         if self._flags[row] & (SYN | FIN | RST):
