@@ -367,6 +367,26 @@ def data_sent_again(good: Good) -> Iterator[Mutant]:
                 break
 
 
+def data_cut_anew(good: Good) -> Iterator[Mutant]:
+    """Data sent again together with the next, which was lost before it could be captured."""
+    rows = good.rows
+    for stream in good.conversation.streams:
+        pairs = [
+            pair
+            for pair in pairwise(stream.data)
+            if not any(one.row in good.control or one.is_elsewhere for one in pair)
+        ]
+        for first, second in pairs[len(pairs) // 2 :][:1]:
+            one, two = rows[first.row], rows[second.row]
+            whole = (one.payload or bytes(one["length"])) + (two.payload or bytes(two["length"]))
+            both = two.with_payload(whole).but(seq=one["seq"], time=two["time"] + TIMEOUT)
+            later = (row.but(time=row["time"] + TIMEOUT) for row in rows[second.row + 1 :])
+            name = f"{stream.end}'s data sent again with what was lost behind it"
+            yield variant_of(
+                f"{name} ({good.frames(first.row, second.row)})", good, (*rows[: second.row], both, *later)
+            )
+
+
 def fin_sent_again(good: Good) -> Iterator[Mutant]:
     """A FIN sent again after a timeout, before its ACK and after it."""
     for stream in good.conversation.streams:
@@ -630,8 +650,8 @@ def other_files(good: Good) -> Iterator[Mutant]:
 
 
 LEGAL_VARIANTS: tuple[Family, ...] = (
-    other_isns, ipv6, advice, other_options, handshake_sent_again, syn_answered_twice, data_sent_again, fin_sent_again,
-    captured_twice, ack_captured_twice, overtaken, ack_overtaken_by_ack, other_acks, split_in_halves, last_byte_alone,
-    first_byte_alone, joined, closed_in_four, closed_in_three, closed_at_once, closed_at_once_too, fin_with_data,
-    half_closed, last_ack_lost, fin_answered_late, kept_alive, other_files,
+    other_isns, ipv6, advice, other_options, handshake_sent_again, syn_answered_twice, data_sent_again, data_cut_anew,
+    fin_sent_again, captured_twice, ack_captured_twice, overtaken, ack_overtaken_by_ack, other_acks, split_in_halves,
+    last_byte_alone, first_byte_alone, joined, closed_in_four, closed_in_three, closed_at_once, closed_at_once_too,
+    fin_with_data, half_closed, last_ack_lost, fin_answered_late, kept_alive, other_files,
 )  # fmt: skip

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness.tcp import zeek
 from harness.tcp.control import turned
 from harness.tcp.ends import ENDS, End, other
-from harness.tcp.flags import ACK, RST
+from harness.tcp.flags import ACK, RST, SYN
 from harness.tcp.relative import Relative, relative
 from harness.tcp.segment import FIELDS, TWICE, NotShown, Options, Segment, each_once
 from harness.tcp.segments import ABSENT, Segments, bundles, capture_of, endpoint_text
@@ -29,6 +29,8 @@ __all__ = [
     "ENDS", "TWICE", "Conversation", "End", "NotShown", "Options", "Segment", "Stream",
     "conversations", "conversations_of_many", "each_once", "other",
 ]  # fmt: skip
+
+_BY_CHANCE = 7  # bytes: so many may be the same where nothing was sent again
 
 
 class Conversation:
@@ -329,6 +331,29 @@ class Conversation:
     def is_free(self, end: End, start: int, stop: int, before: int) -> bool:
         """Whether none of that end's segments captured before the row covers anything from *start* to *stop*."""
         return all(row >= before or b <= start or a >= stop for a, b, row in self._occupied(end))
+
+    def has_bytes_sent_before(self, segment: Segment) -> bool:
+        """Whether a segment has the same bytes as its sender's segments captured before had in the same places.
+
+        A few may be the same by chance. Where the capture holds no bytes at all, they are taken for the same.
+        """
+        begin, stop = (self.positions(name)[segment.row] for name in ("position", "end"))
+        held, same, comparable = self._bytes(segment.row), 0, False
+        for a, b, row in self._occupied(segment.sender):
+            if row >= segment.row or a >= stop or b <= begin:
+                continue
+            before = self._bytes(row)
+            comparable = comparable or bool(held and before) or bool(self._flags[row] & SYN)
+            first = max(a, begin)
+            there, here = before[first - a :], held[first - begin :]
+            size = min(len(there), len(here))
+            if there[:size] != here[:size]:
+                return False
+            same += size
+        return same > _BY_CHANCE or not comparable
+
+    def _bytes(self, row: int) -> bytes:
+        return self.segments_columns.payload(int(self.rows.rows[row])) or b""
 
     # -- what it amounts to --------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ FIELDS = ("frame", "time", "flags", "seq", "seq_shown", "ack", "length", "window
 
 
 TWICE = 8_000_000  # ns: a frame captured twice comes twice within that, and nothing is sent again so soon
+SHORTEST_TIMEOUT = 30_000_000  # ns: FreeBSD's; Linux waits for 200 ms, RFC 6298 for a second
 
 
 class Options(NamedTuple):
@@ -183,7 +184,8 @@ class Segment:
         """Whether its numbers fit its sender's stream.
 
         It begins where the stream had got to; or it is sent again, whole; or the network lost or reordered something:
-        it leaves a hole that later segments fill exactly, or fills such a hole, or is an ACK that came late.
+        it leaves a hole that later segments fill exactly, or fills such a hole, or is an ACK that came late; or it is
+        sent again with what had been lost behind it, in one segment: time and bytes say so.
         """
         conversation, offset = self._conversation, self.offset
         if offset == 0 or self.repeats or self.came_late:
@@ -194,6 +196,9 @@ class Segment:
         began, ended = (conversation.is_boundary(self.sender, place, before=row) for place in (start, stop))
         if began and ended:  # what is sent again fills a hole and goes on
             return stop > start
+        if began and stop > self._position("sent") and not self.has_syn:  # what is sent again may be cut anew
+            late = (self.sent_again_after or 0) >= SHORTEST_TIMEOUT
+            return late and conversation.has_bytes_sent_before(self)
         return stop > start and (began or ended) and conversation.is_free(self.sender, start, stop, before=row)
 
     @property

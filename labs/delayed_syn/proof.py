@@ -151,6 +151,7 @@ VARIANTS = (
     legal_variants.other_isns, legal_variants.ipv6, legal_variants.advice, legal_variants.other_options,
     legal_variants.captured_twice, legal_variants.ack_captured_twice,
     *map(_of_the_wanted, (legal_variants.handshake_sent_again, legal_variants.data_sent_again,
-                          legal_variants.fin_sent_again, legal_variants.overtaken, legal_variants.other_acks)),
+                          legal_variants.data_cut_anew, legal_variants.fin_sent_again, legal_variants.overtaken,
+                          legal_variants.other_acks)),
     refused_again, moved,
 )  # fmt: skip

@@ -253,7 +253,18 @@ def _once(family: Family) -> Family:
     return made
 
 
+def _where_nothing_turns(family: Family) -> Family:
+    """A family for the connections whose numbers need not turn at a certain segment."""
+
+    def made(good: Good) -> Iterator[Mutant]:
+        if all(CIRCLE - stream.isn.value > stream.bytes for stream in good.conversation.streams):
+            yield from family(good)
+
+    return made
+
+
 _OWN: dict[Family, Family] = {
+    legal_variants.data_cut_anew: _where_nothing_turns(legal_variants.data_cut_anew),
     legal_variants.other_isns: other_isns,
     legal_variants.other_files: _once(legal_variants.other_files),
 }

@@ -259,10 +259,10 @@ def last_ack_lost(good: Good) -> Iterator[Mutant]:
 
 _SHARED = (
     legal_variants.other_isns, legal_variants.ipv6, legal_variants.advice, legal_variants.other_options,
-    legal_variants.handshake_sent_again, legal_variants.data_sent_again, legal_variants.fin_sent_again,
-    legal_variants.captured_twice, legal_variants.ack_captured_twice, legal_variants.overtaken,
-    legal_variants.ack_overtaken_by_ack, legal_variants.split_in_halves, legal_variants.last_byte_alone,
-    legal_variants.first_byte_alone, legal_variants.joined,
+    legal_variants.handshake_sent_again, legal_variants.data_sent_again, legal_variants.data_cut_anew,
+    legal_variants.fin_sent_again, legal_variants.captured_twice, legal_variants.ack_captured_twice,
+    legal_variants.overtaken, legal_variants.ack_overtaken_by_ack, legal_variants.split_in_halves,
+    legal_variants.last_byte_alone, legal_variants.first_byte_alone, legal_variants.joined,
 )  # fmt: skip
 VARIANTS = (
     *_SHARED,

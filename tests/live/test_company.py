@@ -85,7 +85,9 @@ def test_a_window_that_is_opened_meanwhile(site: Site, start: Lab, tmp_path: Pat
 def test_another_capture(site: Site, start: Lab, tmp_path: Path) -> None:
     """Another tcpdump on the same interface goes on, undisturbed, and disturbs nothing."""
     server = site.doors.testbed.server
-    with server.start("sh", "-c", "exec tcpdump -i ens33 -U -w - >/run/lab/server/other.pcap") as other:
+    with server.start(
+        "sh", "-c", "exec tcpdump --immediate-mode -i ens33 -U -w - >/run/lab/server/other.pcap"
+    ) as other:
         other.wait_for_output("it listened", "listening on", "stderr")
         done = start(
             "run-handshake-lab", "--inventory", site.inventory_file, "--out", tmp_path / "run", "--json"

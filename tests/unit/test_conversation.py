@@ -2,14 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from harness.captures.reading import read_capture
 from harness.tcp.conversation import Conversation, conversations
 from harness.tcp.ends import ENDS, other
 from harness.tcp.notation import parse
 from harness.tcp.segment import NotShown, Options, Segment
 from harness.tcp.segments import address_key, from_rows
+from tests.pcaps import decode, encode
+
+DATA_FILES = Path(__file__).resolve().parents[1] / "data"
 
 HANDSHAKE = """
     +0 > S  0:0(0)
@@ -422,6 +427,20 @@ FITS: dict[str, list[tuple[str, int, bool]]] = {
     "overlapping": [("1:11", 0, True), ("6:16", -5, False)],
     "overlapping, from a boundary": [("1:11", 0, True), ("1:16", -10, False)],
 }
+
+
+@pytest.mark.parametrize(
+    ("after", "other_byte", "in_place"), [(210_000_000, 0, True), (210_000_000, 1, False), (1_000_000, 0, False)]
+)
+def test_sent_again_with_what_was_lost_behind_it(after: int, other_byte: int, in_place: bool) -> None:
+    """What is sent again may be cut anew: with the same bytes, and not at once (RFC 9293 §3.8.1)."""
+    frames = decode((DATA_FILES / "four-segment.pcap").read_bytes())
+    own = [place for place, frame in enumerate(frames) if frame.sport == 22 and frame.payload]
+    one, two = own[5], own[6]
+    payload = bytes([frames[one].payload[0] ^ other_byte]) + frames[one].payload[1:] + frames[two].payload
+    frames[two] = replace(frames[two], seq=frames[one].seq, payload=payload, time=frames[one].time + after)
+    (found,) = conversations(read_capture(encode(frames), "made").segments)
+    assert found.at(two).in_place is in_place
 
 
 @pytest.mark.parametrize("pieces", FITS.values(), ids=FITS)
