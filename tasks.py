@@ -414,8 +414,14 @@ def doctor(_context: Context) -> int:
     return report()
 
 
-@task(help={"inventory": RUN_HELP["inventory"], "provider": "vm: two virtual machines (default: the inventory's)"})
-@command
+@task(
+    help={
+        "inventory": RUN_HELP["inventory"],
+        "provider": "vm: two virtual machines (default: the inventory's)",
+        **LANG_HELP,
+    }
+)
+@speaking_command
 def up(_context: Context, inventory: str = str(ROOT / "inventory.yaml"), provider: str | None = None) -> int:
     """Start two machines that stay up: for runs that take seconds, and for work by hand."""
     from harness.keeping import up as start
@@ -427,9 +433,10 @@ def up(_context: Context, inventory: str = str(ROOT / "inventory.yaml"), provide
     help={
         "host": "server or client",
         "command": "a command to run there (default: a shell)",
+        **LANG_HELP,
     }
 )
-@command
+@speaking_command
 def ssh(_context: Context, host: str, command: str | None = None) -> int:
     """Log in to one of the machines that are up."""
     from harness.keeping import log_in
@@ -437,8 +444,8 @@ def ssh(_context: Context, host: str, command: str | None = None) -> int:
     log_in(host, command)
 
 
-@task
-@command
+@task(help=LANG_HELP)
+@speaking_command
 def down(_context: Context) -> int:
     """End the machines that are up."""
     from harness.keeping import down as end
@@ -451,9 +458,10 @@ def down(_context: Context) -> int:
         "inventory": RUN_HELP["inventory"],
         "yes": "accept the keys without being asked (for scripts: compare the fingerprints first)",
         "replace": "take a new key in place of one that is pinned: the host was set up anew",
+        **LANG_HELP,
     }
 )
-@command
+@speaking_command
 def trust(
     _context: Context,
     inventory: str = str(ROOT / "inventory.yaml"),
@@ -470,9 +478,10 @@ def trust(
     help={
         "inventory": RUN_HELP["inventory"],
         "provider": "hosts: on both hosts of the inventory, too (default: the inventory's provider)",
+        **LANG_HELP,
     }
 )
-@command
+@speaking_command
 def clean(_context: Context, inventory: str = str(ROOT / "inventory.yaml"), provider: str | None = None) -> int:
     """Remove what runs that were killed have left, and nothing else; says what it was."""
     from harness.cleaning import clean as remove_leftovers
@@ -504,8 +513,8 @@ def soak(
     return run_many(_number(runs, "--runs"), _number(at_once, "--at-once"), Path(inventory), provider, _path(out))
 
 
-@task
-@command
+@task(help=LANG_HELP)
+@speaking_command
 def vm_build(_context: Context) -> int:
     """Build the image that the virtual machines boot: about a minute, once, with a network."""
     from harness.building import vm_build as build
@@ -552,13 +561,18 @@ def fuzz(_context: Context, minutes: str = "10") -> int:
     return run_fuzzer(_number(minutes, "--minutes"))
 
 
-@task(help={"args": "more arguments for pytest, in one string"})
+@task(
+    help={
+        "args": "more arguments for pytest, in one string",
+        "machines": "run all tests of virtual machines, also where KVM does not work: six minutes more",
+    }
+)
 @command
-def test(_context: Context, args: str = "") -> int:
+def test(_context: Context, args: str = "", machines: bool = False) -> int:
     """Run the project's tests."""
     from harness.developing import test as run_tests
 
-    return run_tests(args)
+    return run_tests(args, machines=machines)
 
 
 @task(help={"fix": "mend what can be mended"})

@@ -2,6 +2,7 @@
 
 from harness.cli import progress, say
 from harness.hosts.image import Image, cached, image
+from harness.language import _
 
 
 def _size(made: Image) -> int:
@@ -21,7 +22,10 @@ def vm_build() -> int:
     else:
         with progress(quiet=False) as announce:
             made = image(announce)
-    say(
-        f"the machine image is {'there already' if found else 'built'}: {made.disk.parent} ({_size(made) / 1e6:.0f} MB)"
+    told = (
+        _("the machine image is there already: {path} ({size} MB)")
+        if found
+        else _("the machine image is built: {path} ({size} MB)")
     )
+    say(told.format(path=made.disk.parent, size=f"{_size(made) / 1e6:.0f}"))
     return 0

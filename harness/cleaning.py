@@ -14,6 +14,8 @@ from harness.cli import ROOT, say
 from harness.hosts.leftovers import SWEEP, parse_removed
 from harness.interrupts import between_steps
 from harness.inventory import load_inventory
+from harness.language import _
+from harness.messages import translated
 
 _PARTIAL = re.compile(r"\.[a-z-]+-(\d+)-\d+\.partial")  # see `harness.runs.new_run_folder`
 _MACHINES = "machines-of-tcp-lab-*"  # see `harness.hosts.vm`
@@ -41,7 +43,7 @@ def _unfinished_runs(runs: Path) -> Iterator[str]:
         found = _PARTIAL.fullmatch(folder.name)
         if found and folder.is_dir() and not Path("/proc", found[1]).exists():
             shutil.rmtree(folder, ignore_errors=True)
-            yield f"the unfinished run folder {folder}"
+            yield _("the unfinished run folder {folder}").format(folder=folder)
 
 
 def _dead_machines(temporary: Path) -> Iterator[str]:
@@ -51,7 +53,7 @@ def _dead_machines(temporary: Path) -> Iterator[str]:
             continue
         if not any(str(folder).encode() in command for command in _commands()):
             shutil.rmtree(folder, ignore_errors=True)
-            yield f"the machines' folder {folder}"
+            yield _("the machines' folder {folder}").format(folder=folder)
 
 
 def _commands() -> Iterator[bytes]:
@@ -87,7 +89,7 @@ def clean(inventory: Path, provider: str | None) -> int:
     loaded = load_inventory(inventory)
     any_was = False
     for what in removed_here(ROOT / "runs", Path(tempfile.gettempdir())):
-        say(f"this machine: {what}")
+        say(_("this machine: {what}").format(what=what))
         any_was = True
     if (provider or loaded.provider) == "hosts":
         from harness.hosts.existing import existing
@@ -100,8 +102,8 @@ def clean(inventory: Path, provider: str | None) -> int:
         ):
             for role, things in found.items():
                 for one in things:
-                    say(f"{role}: {one.what}")
+                    say(f"{role}: {translated(one.what)}")
                     any_was = True
     if not any_was:
-        say("nothing was left")
+        say(_("nothing was left"))
     return 0

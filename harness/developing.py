@@ -31,10 +31,15 @@ def _run(argv: Sequence[str]) -> int:
             return process.wait()
 
 
-def test(args: str = "") -> int:
-    """Run pytest on the tests, in parallel and in random order; returns its status."""
+def test(args: str = "", *, machines: bool = False) -> int:
+    """Run pytest on the tests, in parallel and in random order; returns its status.
+
+    Args:
+        args: more arguments for pytest.
+        machines: whether all tests of virtual machines are run, also where these are slow.
+    """
     workers = str(max(2, min(os.cpu_count() or 2, 8)))
-    return _run([str(BIN / "pytest"), "-n", workers, "-q", *shlex.split(args)])
+    return _run([str(BIN / "pytest"), "-n", workers, "-q", *["--machines"] * machines, *shlex.split(args)])
 
 
 def fuzz(minutes: int) -> int:

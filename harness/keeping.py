@@ -12,6 +12,7 @@ from harness.errors import HarnessError
 from harness.hosts import kept
 from harness.interrupts import INTERRUPTS, between_steps
 from harness.inventory import Inventory, load_inventory
+from harness.language import _
 
 VM = "vm"
 _NONE = "no machines are up; start them: ./invoke up --provider vm"
@@ -33,17 +34,18 @@ def up(inventory: Path, provider: str | None) -> int:
     loaded = load_inventory(inventory)
     with between_steps(), progress(quiet=False) as announce:
         were_up = keep_up(loaded, provider or loaded.provider, announce)
-    say("two machines are up already" if were_up else "two machines are up")
+    say(_("two machines are up already") if were_up else _("two machines are up"))
     for entry in (loaded.server, loaded.client):
-        say(f"  {entry.role}: {entry.address} on {entry.interface}   ./invoke ssh --host {entry.role}")
-    say("runs with --provider vm use them; ./invoke down ends them")
+        where = _("{address} on {interface}").format(address=entry.address, interface=entry.interface)
+        say(f"  {entry.role}: {where}   ./invoke ssh --host {entry.role}")
+    say(_("runs with --provider vm use them; ./invoke down ends them"))
     return 0
 
 
 def down() -> int:
     """End the machines that are up; returns the exit status."""
     with between_steps():
-        say("the machines are down" if kept.down() else "no machines were up")
+        say(_("the machines are down") if kept.down() else _("no machines were up"))
     return 0
 
 

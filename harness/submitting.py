@@ -130,24 +130,27 @@ def _show_verdict(run: Path, record: RunRecord, lab: str) -> tuple[Question, ...
     from harness.evidence import evidence_of_run
     from harness.reports.text import check_lines, verdict_line
 
-    again = "; run the lab again"
     try:
         kept = json.loads((run / "results.json").read_text(encoding="utf-8"))
         outcome, cause = kept["outcome"], kept.get("cause", "")
     except OSError:
-        raise HarnessError(f"{run}: there is no results.json: this run was not judged{again}") from None
+        raise HarnessError(f"{run}: there is no results.json: this run was not judged; run the lab again") from None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        raise HarnessError(f"{run / 'results.json'}: damaged{again}") from None
+        raise HarnessError(f"{run / 'results.json'}: damaged; run the lab again") from None
     if outcome not in {"passed", "failed"}:
-        raise HarnessError(f"{run}: this run could not be judged ({one_line(str(cause), 200) or 'no cause'}){again}")
+        raise HarnessError(
+            f"{run}: this run could not be judged ({one_line(str(cause), 200) or 'no cause'}); run the lab again"
+        )
     if hashlib.sha256(_read(run / CAPTURE)).hexdigest() != record.document.get("capture_sha256"):
-        raise HarnessError(f"{run / CAPTURE}: not the capture that run.json tells of: its SHA-256 differs{again}")
+        raise HarnessError(
+            f"{run / CAPTURE}: not the capture that run.json tells of: its SHA-256 differs; run the lab again"
+        )
     evidence = evidence_of_run(run)
     checks, questions = with_judge(lab, lambda judge: (judge(evidence), judge.questions))
     results = Results(lab, None, describe_connection(evidence.conversation), checks)
     lost = [check for check in results.checks if check.outcome != "passed"]
     if results.outcome == "not-judged":
-        raise HarnessError(f"{run}: {verdict_line(results)}{again}")
+        raise HarnessError(f"{run}: {verdict_line(results)}; run the lab again")
     if lost:
         print_styled(check_lines(replace(results, checks=tuple(lost)), width()))
     print_styled([(verdict_line(results), "bold")])

@@ -10,6 +10,7 @@ from harness.hosts import known_hosts
 from harness.hosts.ways import Way, ways_to
 from harness.interrupts import between_steps
 from harness.inventory import load_inventory
+from harness.language import _
 
 
 def _hops(ways: list[Way]) -> Iterator[Way]:
@@ -66,7 +67,7 @@ def trust(inventory: Path, *, yes: bool, replace: bool) -> int:
             raise HarnessError(f"{way.who} ({name}): its host key {key.fingerprint} is marked @revoked in known_hosts")
         say(f"{way.who} ({name}): {key.fingerprint}")
         if key in known:
-            say("  known already")
+            say(_("  known already"))
             continue
         if known and not replace:
             pinned = next((one for one in known if one.kind == key.kind), known[0])
@@ -76,9 +77,11 @@ def trust(inventory: Path, *, yes: bool, replace: bool) -> int:
                 "else answers in its place"
             )
         for one in known:
-            say(f"  in place of {one.fingerprint}")
-        if not yes and not _agreed(f"{way.who} ({name}): trust {key.fingerprint}?"):
+            say(_("  in place of {fingerprint}").format(fingerprint=one.fingerprint))
+        if not yes and not _agreed(
+            _("{host}: trust {fingerprint}?").format(host=f"{way.who} ({name})", fingerprint=key.fingerprint)
+        ):
             raise HarnessError(f"{way.who} ({name}): not trusted, so nothing was recorded of it")
         known_hosts.record(way.project_file, name, key)
-        say(f"  recorded in {way.project_file}")
+        say(_("  recorded in {path}").format(path=way.project_file))
     return 0

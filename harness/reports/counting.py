@@ -14,7 +14,7 @@ _REDRAWN = 0.1  # seconds between drawings of the bar
 def told(done: int, total: int, seconds: float) -> str:
     """How far it has come, in words: "120 of 500, 410 a second, 1 s left"."""
     rate = done / seconds if seconds > 0 else 0.0
-    numbers = {"done": f"{done:,}", "total": f"{total:,}", "rate": f"{rate:,.0f}"}
+    numbers = {"done": f"{done:,}", "total": f"{total:,}", "rate": f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"}
     if rate and done < total:
         left = f"{(total - done) / rate:.0f}"
         return _("{done} of {total}, {rate} a second, {left} s left").format(**numbers, left=left)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError
-from harness.hosts.image import image
-from harness.hosts.machines import qemu
+from harness.hosts.image import image, images
+from harness.hosts.machines import accelerator, qemu
 from harness.waiting import wait_for
 
 SECONDS_EACH = 600  # a deadline: a run without KVM takes half a minute on an idle machine
@@ -45,6 +45,13 @@ def built() -> None:
         image(lambda _: None)
     except HarnessError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def quick(request: pytest.FixtureRequest) -> None:
+    """Skips where machines are slow, unless they were asked for: without KVM these tests take six minutes."""
+    if not request.config.getoption("--machines") and accelerator(image(lambda _: None), images()) != "kvm":
+        pytest.skip("KVM does not work here, and without it this takes minutes: ./invoke test --machines")
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """A class with copies and hostile submissions: the right marks, the right pairs, and no surprise."""
 
+import functools
 import gzip
 import json
 import os
@@ -25,6 +26,7 @@ ESCAPE = "\x1b]0;owned\x07\x1b[31m"
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(1)>"
 
 
+@functools.cache
 def bomb() -> bytes:
     """A gigabyte of zeros, deflated."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)

@@ -11,10 +11,10 @@ import pytest
 from harness.grading.nonces import Assignment, nonce
 from harness.hosts import kept
 from tests.live.conftest import Lab
-from tests.live.machines import SECONDS, SECONDS_EACH, alone, built, machines, wait_until_gone
+from tests.live.machines import SECONDS, SECONDS_EACH, alone, built, machines, quick, wait_until_gone
 from tests.live.watching import ROOT, Finished
 
-__all__ = ["SECONDS_EACH", "alone", "built"]  # fixtures, and the deadline of each test
+__all__ = ["SECONDS_EACH", "alone", "built", "quick"]  # fixtures, and the deadline of each test
 
 Go = Callable[..., Finished]
 
@@ -38,6 +38,7 @@ def _look_private() -> None:
         assert (kept.folder() / "vm" / name).stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.usefixtures("quick")
 def test_from_up_to_down(go: Go, start: Lab, tmp_path: Path) -> None:
     """Runs use the machines that are up, one after another; `ssh` leads there; `down` leaves nothing."""
     finished = go("up", "--provider", "vm")
@@ -88,6 +89,7 @@ def test_from_up_to_down(go: Go, start: Lab, tmp_path: Path) -> None:
     assert go("ssh", "--host", "server").refusal == "no machines are up; start them: ./invoke up --provider vm"
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
 def test_up_that_was_stopped(go: Go, start: Lab, number: signal.Signals) -> None:
     """Ctrl-C while they boot ends them; after kill -9 `down` does."""

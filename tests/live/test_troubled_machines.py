@@ -9,9 +9,9 @@ from harness.errors import HarnessError
 from harness.hosts import kept
 from harness.inventory import Inventory
 from tests.live.happening import CLOSE, OPEN, STOP, Rig, on
-from tests.live.machines import SECONDS_EACH, alone, built, machines, wait_until_gone
+from tests.live.machines import SECONDS_EACH, alone, built, machines, quick, wait_until_gone
 
-__all__ = ["SECONDS_EACH", "alone", "built"]  # fixtures, and the deadline of each test
+__all__ = ["SECONDS_EACH", "alone", "built", "quick"]  # fixtures, and the deadline of each test
 
 # Where the client host is connected to the link: a fifth is lost in either direction, a quarter overtakes the rest.
 LOSSY = """
@@ -28,6 +28,7 @@ done
 WHOLE = "for device in ens33 ifb0; do tc qdisc del dev $device root; done; tc qdisc del dev ens33 ingress"
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_lossy_link_and_a_reboot(inventory: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No check fails that should not; then the server host reboots during a session: could not be judged."""
     rig = Rig(inventory, tmp_path, monkeypatch, "vm")

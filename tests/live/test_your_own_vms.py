@@ -24,11 +24,11 @@ from harness.hosts.machines import accelerator, start
 from harness.hosts.pair import planned
 from harness.inventory import load_inventory
 from tests.live.conftest import Lab
-from tests.live.machines import SECONDS, SECONDS_EACH, alone, built
+from tests.live.machines import SECONDS, SECONDS_EACH, alone, built, quick
 from tests.live.watching import ROOT, Finished
 
-__all__ = ["SECONDS_EACH", "alone", "built"]  # fixtures, and the deadline of each test
-pytestmark = pytest.mark.usefixtures("root")
+__all__ = ["SECONDS_EACH", "alone", "built", "quick"]  # fixtures, and the deadline of each test
+pytestmark = pytest.mark.usefixtures("root", "quick")
 
 LABS = ("handshake", "article", "teardown", "lost-last-ack")
 _BRIDGE = """
