@@ -85,7 +85,6 @@ def report_page(of: Subject) -> str:
         for name, lives in scenes
     ]
     first = first_to_show(found)
-    main = of.conversation
     others = [one for one in of.conversations if not any(one in lives for _name, lives in scenes)]
     return render(
         "report.html",
@@ -96,7 +95,7 @@ def report_page(of: Subject) -> str:
         drawn=set() if of.one_of_several else {f for scene in shown for life in scene.lives for f in life.frames},
         both_ends=any(life.both_ends for scene in shown for life in scene.lives),
         both=_both(of.both, of.run) if of.both else None,
-        drawings=drawings_of(main, of.run) if main else None,
+        drawings=[{"name": printable(name), **drawings_of(one, of.run)} for name, lives in scenes for one in lives],
         others=[f"{one.initiator} → {one.responder}: {facts_of(one)}" for one in others[:_MOST_OTHERS]],
         others_count=len(others),
         hosts=hosts_of(of.run) if of.run else None,

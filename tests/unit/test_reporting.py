@@ -60,6 +60,8 @@ def test_a_run_folder(tmp_path: Path) -> None:
     page = write(tmp_path / "x.html", run=DATA / "reproduced" / "teardown")
     for name in ("four-segment", "three-segment", "half-close"):
         assert f"<h3>{name}</h3>" in page
+    scenes = page.count("<h3>") - page.count("<h3>States on the same clock</h3>") - page.count("<h3>What the kernels")
+    assert page.count('<svg class="diagram"') == page.count("<h3>States on the same clock</h3>") == scenes // 2 == 8
     assert "What the kernels said" in page
     assert "OpenSSH" in page
 
