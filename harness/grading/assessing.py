@@ -207,7 +207,8 @@ def _assessed(work: _Work, judge: Judge, settings: Settings) -> Assessed:
         lateness=late,
     )
     fingerprints = tuple(fingerprint(one) for one in chosen)
-    pages = _pages(graded, work, chosen, settings.lang) if settings.pages else {}
+    parts = list(zip(chosen, work.found, strict=True)) if chosen else []
+    pages = _pages(graded, parts, settings)
     for one in (one for found in work.found for one in found):
         one.forget_segments()
     return _told(graded, settings.lang, fingerprints, pages)
@@ -228,12 +229,15 @@ def _told(
     )
 
 
-def _pages(graded: Graded, work: _Work, chosen: list[Conversation], lang: str) -> dict[str, bytes]:
-    """A report page for each capture that was handed in: name → content."""
+def _pages(
+    graded: Graded, parts: Sequence[tuple[Conversation, Sequence[Conversation]]], settings: Settings
+) -> dict[str, bytes]:
+    """A report page for each capture that was handed in, if pages are wanted: name → content."""
+    if not settings.pages:
+        return {}
     from harness.reports.pages import student_pages
 
-    parts = list(zip(chosen, work.found, strict=True)) if chosen else []
-    with speaking(lang):
+    with speaking(settings.lang):
         return {name: page.encode(errors="replace") for name, page in student_pages(graded, parts).items()}
 
 
@@ -323,4 +327,4 @@ def not_assessed(submission: Submission, judge: Judge, settings: Settings, cause
     """A submission that could not even be looked at, and why."""
     results = Results(settings.lab, None, None, judge.not_judged(cause), cause)
     graded = Graded(submission.student, submission.source, "", results, problems=submission.problems)
-    return _told(graded, settings.lang)
+    return _told(graded, settings.lang, pages=_pages(graded, (), settings))

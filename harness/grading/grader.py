@@ -165,7 +165,9 @@ def _judge_all(order: Order, settings: Settings, found: list[Submission], store:
     with ExitStack() as stack:
         try:
             told = order.out / "students"
-            known = {student: content for student, content in store.known().items() if _is_told(told / student)}
+            known = {
+                student: content for student, content in store.known().items() if _is_told(told / student, settings)
+            }
             batches = _batches(order, settings, found, known, judge, stack)
             advance = stack.enter_context(counting(_("judged"), len(found)))
             for judged in batches:
@@ -221,15 +223,16 @@ def _write_student(out: Path, judged: Assessed) -> None:
         write_private(folder / name, content)
 
 
-def _is_told(folder: Path) -> bool:
+def _is_told(folder: Path, settings: Settings) -> bool:
     """Whether all that a student reads is there, in the language that is spoken.
 
-    What an earlier grading told in another one is judged again, which gives the same marks: a page is drawn from the
-    packets.
+    What an earlier grading told in another one, or without a page, is judged again, which gives the same marks: a page
+    is drawn from the packets.
     """
     mark = f'<html lang="{TAGS[spoken()]}"'.encode()
     pages = list(folder.glob("*.html"))
-    return folder / FEEDBACK in pages and all(mark in _head(page) for page in pages)
+    wanted = {folder / FEEDBACK, *([folder / REPORT] if settings.pages else [])}
+    return wanted <= set(pages) and all(mark in _head(page) for page in pages)
 
 
 def _head(page: Path) -> bytes:

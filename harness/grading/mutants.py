@@ -416,6 +416,19 @@ def in_order(rows: tuple[Row, ...]) -> tuple[Row, ...]:
     return tuple(row.but(time=time) for row, time in zip(rows, times, strict=True))
 
 
+def swapped(good: Good, pairs: Iterable[tuple[int, int]]) -> Iterator[Mutant]:
+    """The two segments of each pair swapped, each with the other's time."""
+    for one, two in pairs:
+        rows = list(good.rows)
+        rows[one], rows[two] = rows[two], rows[one]
+        yield Mutant("order", f"{good.frames(one, two)} swapped", good, in_order(tuple(rows)))
+
+
+def same_but_for_time(good: Good, one: int, two: int) -> bool:
+    """Whether one segment is another sent again."""
+    return all(good.rows[one][column] == good.rows[two][column] for column in ("src", "flags", "seq", "ack"))
+
+
 def order(good: Good) -> Iterator[Mutant]:
     """Two control segments swapped, one moved by up to three places, any touched segment swapped with the next."""
     for one, two in combinations(good.control, 2):

@@ -94,10 +94,7 @@ def dropped(good: Good) -> Iterator[Mutant]:
 def order(good: Good) -> Iterator[Mutant]:
     """Two segments of the handshake, or of the close, swapped; a key swapped with its echo."""
     pairs = [(one, two) for part in (good.handshake, _close(good)) for one in part for two in part if one < two]
-    for one, two in (*pairs, *((key.sent.row, key.echo.row) for key in _keys(good))):
-        rows = list(good.rows)
-        rows[one], rows[two] = rows[two], rows[one]
-        yield Mutant("order", f"{good.frames(one, two)} swapped", good, in_order(tuple(rows)))
+    yield from mutants.swapped(good, (*pairs, *((key.sent.row, key.echo.row) for key in _keys(good))))
 
 
 def inserted(good: Good) -> Iterator[Mutant]:

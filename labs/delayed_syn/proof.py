@@ -5,10 +5,11 @@ that was wanted.
 """
 
 from collections.abc import Iterator
+from itertools import combinations
 
 from harness.grading import legal_variants, mutants
 from harness.grading.legal_variants import LEGAL_TCP, MILLISECOND, Difference, Rule, variant_of
-from harness.grading.mutants import MICROSECOND, Family, Good, Mutant, in_order
+from harness.grading.mutants import MICROSECOND, Family, Good, Mutant
 from harness.tcp.flags import ACK, FIN, PSH, RST, SYN
 
 EVERY_CONVERSATION = True
@@ -36,13 +37,8 @@ def dropped(good: Good) -> Iterator[Mutant]:
 
 def order(good: Good) -> Iterator[Mutant]:
     """Two of these swapped, but a segment and the same sent again."""
-    asked = _asked(good)
-    for one, two in ((one, two) for one in asked for two in asked if one < two):
-        if all(good.rows[one][column] == good.rows[two][column] for column in ("src", "flags", "seq", "ack")):
-            continue
-        rows = list(good.rows)
-        rows[one], rows[two] = rows[two], rows[one]
-        yield Mutant("order", f"{good.frames(one, two)} swapped", good, in_order(tuple(rows)))
+    pairs = combinations(_asked(good), 2)
+    yield from mutants.swapped(good, (pair for pair in pairs if not mutants.same_but_for_time(good, *pair)))
 
 
 def inserted(good: Good) -> Iterator[Mutant]:

@@ -4,10 +4,11 @@ The lab asks how the last FIN is answered: its mutants change what comes from th
 """
 
 from collections.abc import Iterator
+from itertools import combinations
 
 from harness.grading import legal_variants, mutants
 from harness.grading.legal_variants import LEGAL_TCP, Difference, Rule, variant_of
-from harness.grading.mutants import MICROSECOND, Good, Mutant, in_order
+from harness.grading.mutants import MICROSECOND, Good, Mutant
 from harness.tcp.flags import ACK, FIN, PSH, RST
 from labs.lost_last_ack.test_lost_last_ack import closes
 
@@ -61,13 +62,8 @@ def dropped(good: Good) -> Iterator[Mutant]:
 
 def order(good: Good) -> Iterator[Mutant]:
     """Two segments of the end swapped, but those that are the same but for their time."""
-    closing = _closing(good)
-    for one, two in ((one, two) for one in closing for two in closing if one < two):
-        if all(good.rows[one][column] == good.rows[two][column] for column in ("src", "flags", "seq", "ack")):
-            continue
-        rows = list(good.rows)
-        rows[one], rows[two] = rows[two], rows[one]
-        yield Mutant("order", f"{good.frames(one, two)} swapped", good, in_order(tuple(rows)))
+    pairs = combinations(_closing(good), 2)
+    yield from mutants.swapped(good, (pair for pair in pairs if not mutants.same_but_for_time(good, *pair)))
 
 
 def inserted(good: Good) -> Iterator[Mutant]:

@@ -4,10 +4,11 @@ The lab asks how a connection opens after all: its mutants change the SYNs, what
 """
 
 from collections.abc import Iterator
+from itertools import combinations
 
 from harness.grading import legal_variants, mutants
 from harness.grading.legal_variants import LEGAL_TCP, Difference, variant_of
-from harness.grading.mutants import MICROSECOND, Good, Mutant, in_order
+from harness.grading.mutants import MICROSECOND, Good, Mutant
 from harness.tcp.flags import ACK, PSH, RST, SYN
 from labs.lost_syn.test_lost_syn import syns_of
 
@@ -56,13 +57,7 @@ def dropped(good: Good) -> Iterator[Mutant]:
 
 def order(good: Good) -> Iterator[Mutant]:
     """Two segments of the opening swapped, but two SYNs, which are the same but for their time."""
-    opening = _opening(good)
-    for one, two in ((one, two) for one in opening for two in opening if one < two):
-        if two in _syns(good):
-            continue
-        rows = list(good.rows)
-        rows[one], rows[two] = rows[two], rows[one]
-        yield Mutant("order", f"{good.frames(one, two)} swapped", good, in_order(tuple(rows)))
+    yield from mutants.swapped(good, (pair for pair in combinations(_opening(good), 2) if pair[1] not in _syns(good)))
 
 
 def inserted(good: Good) -> Iterator[Mutant]:

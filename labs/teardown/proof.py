@@ -73,10 +73,7 @@ def order(good: Good) -> Iterator[Mutant]:
     closing = _closing(good.conversation)
     swaps = {(one, two) for one in closing for two in closing if one < two}
     swaps |= {(place - 1, place) for place in closing if place}
-    for one, two in sorted(swaps):
-        rows = list(good.rows)
-        rows[one], rows[two] = rows[two], rows[one]
-        yield Mutant("order", f"{good.frames(one, two)} swapped", good, in_order(tuple(rows)))
+    yield from mutants.swapped(good, sorted(swaps))
 
 
 def inserted(good: Good) -> Iterator[Mutant]:

@@ -6,10 +6,11 @@ the closes, and those of that handshake, in each connection in its turn.
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import combinations
 
 from harness.grading import legal_variants, mutants
 from harness.grading.legal_variants import LEGAL_TCP, MILLISECOND, Difference, Rule, flipped, variant_of
-from harness.grading.mutants import MICROSECOND, Family, Good, Mutant, Row, in_order
+from harness.grading.mutants import MICROSECOND, Family, Good, Mutant, Row
 from harness.tcp.conversation import conversations
 from harness.tcp.flags import ACK, FIN, PSH, RST
 from harness.tcp.segments import ABSENT
@@ -46,11 +47,7 @@ def dropped(good: Good) -> Iterator[Mutant]:
 
 def order(good: Good) -> Iterator[Mutant]:
     """Two segments asked for swapped."""
-    asked = _asked(good)
-    for one, two in ((one, two) for one in asked for two in asked if one < two):
-        rows = list(good.rows)
-        rows[one], rows[two] = rows[two], rows[one]
-        yield Mutant("order", f"{good.frames(one, two)} swapped", good, in_order(tuple(rows)))
+    yield from mutants.swapped(good, combinations(_asked(good), 2))
 
 
 def inserted(good: Good) -> Iterator[Mutant]:

@@ -476,6 +476,19 @@ def test_resumed_in_another_language(few: tuple[Path, Path], tmp_path: Path) -> 
     assert all_files(out) == all_files(english)
 
 
+def test_resumed_with_pages(few: tuple[Path, Path], tmp_path: Path) -> None:
+    """Who was judged without a page has one now, and the marks are what they were; a second time nothing is left."""
+    folder, english = few
+    out = tmp_path / "out"
+    grade(folder, out, "--pages", "none")
+    assert not list(out.glob("students/*/report.html"))
+    grade(folder, out, "--resume", "--pages", "all")
+    assert all_files(out) == all_files(english)
+    told = {page: page.stat().st_mtime_ns for page in out.glob("students/*/*.html")}
+    grade(folder, out, "--resume", "--pages", "all")
+    assert {page: page.stat().st_mtime_ns for page in told} == told
+
+
 # The autograder's entry
 
 
