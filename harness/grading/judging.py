@@ -154,7 +154,11 @@ def digest_of_sources(lab: str) -> str:
 
 def quiet_arguments() -> list[str]:
     """The command line of a pytest session within this process, which shows nothing and leaves nothing behind."""
-    unneeded = ("terminal", "cacheprovider", "capture", "logging", "warnings", "faulthandler", "tmpdir", "unittest")
+    unneeded = (
+        *("terminal", "cacheprovider", "capture", "logging", "warnings", "faulthandler", "tmpdir", "unittest"),
+        # These cost most: they import much, or collect all garbage of the process twice a session.
+        *("unraisableexception", "threadexception", "legacypath", "doctest", "pastebin", "junitxml"),
+    )
     return [
         "--config-file=/dev/null",
         "--disable-plugin-autoload",

@@ -9,13 +9,14 @@ import pytest
 from harness.captures.reading import read_capture
 from harness.errors import HarnessError
 from harness.evidence import Evidence, evidence_of_capture, lab_conversation
-from harness.grading.judging import judge, judge_many, labs, rubric_folder
+from harness.grading.judging import judge, labs, rubric_folder
 from harness.grading.mutants import Good, Mutant, flags, good_capture, lengths, sequence_numbers
 from harness.grading.proving import prove
 from harness.grading.results import Check
 from harness.reports.kill_table import kill_table
 from harness.tcp.conversation import Conversation, conversations, conversations_of_many
 from harness.tcp.notation import parse
+from tests.judging import judge_of
 from tests.pcaps import Frame, decode, encode, frames_of
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -64,12 +65,12 @@ def conversation_of(frames: Iterable[Frame]) -> Conversation:
 
 
 def judged(*captures: Iterable[Frame]) -> list[tuple[Check, ...]]:
-    return judge_many("handshake", [Evidence(conversation_of(frames)) for frames in captures])
+    return [judge_of("handshake")(Evidence(conversation_of(frames))) for frames in captures]
 
 
 def judged_mutants(mutants: list[Mutant]) -> list[tuple[Check, ...]]:
     found = conversations_of_many([mutant.segments() for mutant in mutants])
-    return judge_many("handshake", [Evidence(lab_conversation(of, "made")) for of in found])
+    return [judge_of("handshake")(Evidence(lab_conversation(of, "made"))) for of in found]
 
 
 def recorded(name: str) -> Good:

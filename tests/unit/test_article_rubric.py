@@ -7,10 +7,10 @@ import pytest
 
 from harness.captures.reading import read_capture
 from harness.evidence import Evidence, lab_conversation
-from harness.grading.judging import judge_many
 from harness.grading.results import Check
 from harness.tcp.conversation import conversations
 from harness.tcp.notation import parse
+from tests.judging import checks_of
 from tests.pcaps import Frame, encode, frames_of
 
 OPEN = """
@@ -86,7 +86,7 @@ def judged_frames(*connections: list[Frame]) -> dict[str, Check]:
     frames = sorted((frame for one in connections for frame in one), key=lambda frame: frame.time)
     found = conversations(read_capture(encode(frames), "made").segments)
     evidence = Evidence(lab_conversation(found, "made"), conversations=tuple(found))
-    return {check.id: check for check in judge_many("article", [evidence])[0]}
+    return checks_of("article", evidence)
 
 
 def judged(script: str, window: str = WINDOW) -> dict[str, Check]:
@@ -354,6 +354,6 @@ def test_a_listing_is_judged_as_far_as_it_goes() -> None:
 
     found = conversations(read_capture(HANDSHAKE, "the article's").segments)
     evidence = Evidence(lab_conversation(found, "the article's"), conversations=tuple(found))
-    checks = {check.id: check.outcome for check in judge_many("article", [evidence])[0]}
+    checks = {name: check.outcome for name, check in checks_of("article", evidence).items()}
     assert {name for name, outcome in checks.items() if outcome == "passed"} == {"the_first_three", "then_the_banners"}
     assert set(checks.values()) == {"passed", "not-shown"}

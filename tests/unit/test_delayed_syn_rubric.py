@@ -6,10 +6,10 @@ import pytest
 
 from harness.captures.reading import read_capture
 from harness.evidence import Evidence, lab_conversation
-from harness.grading.judging import judge_many
 from harness.grading.results import Check
 from harness.tcp.conversation import conversations
 from harness.tcp.notation import parse
+from tests.judging import checks_of
 from tests.pcaps import Frame, encode, frames_of
 
 WANTED = """
@@ -51,7 +51,7 @@ def frames_of_scripts(scripts: list[str]) -> list[Frame]:
 def judged_frames(frames: list[Frame]) -> dict[str, Check]:
     found = conversations(read_capture(encode(frames), "made").segments)
     evidence = Evidence(lab_conversation(found, "made"), conversations=tuple(found))
-    return {check.id: check for check in judge_many("delayed-syn", [evidence])[0]}
+    return checks_of("delayed-syn", evidence)
 
 
 def judged(*scripts: str) -> dict[str, Check]:

@@ -7,10 +7,10 @@ import pytest
 
 from harness.captures.reading import read_capture
 from harness.evidence import Evidence, lab_conversation
-from harness.grading.judging import judge_many
 from harness.grading.results import Check
 from harness.tcp.conversation import conversations
 from harness.tcp.notation import parse
+from tests.judging import checks_of
 from tests.pcaps import Frame, encode, frames_of
 
 _OFFER = "win 64240 <mss 1460,sackOK,wscale 7,TS val {} ecr 0>"
@@ -67,7 +67,7 @@ def frames_of_scripts(scripts: list[str]) -> list[Frame]:
 def judged_frames(lab: str, frames: list[Frame]) -> dict[str, Check]:
     found = conversations(read_capture(encode(frames), "made").segments)
     evidence = Evidence(lab_conversation(found, "made"), conversations=tuple(found))
-    return {check.id: check for check in judge_many(lab, [evidence])[0]}
+    return checks_of(lab, evidence)
 
 
 def judged(lab: str, *scripts: str) -> dict[str, Check]:

@@ -7,10 +7,10 @@ import pytest
 
 from harness.captures.reading import read_capture
 from harness.evidence import Evidence, lab_conversation
-from harness.grading.judging import judge_many
 from harness.grading.results import Check
 from harness.tcp.conversation import conversations
 from harness.tcp.notation import parse
+from tests.judging import checks_of
 from tests.pcaps import Frame, encode, frames_of
 
 OLD = """
@@ -63,7 +63,7 @@ def captured(scripts: dict[str, str], *, isns: tuple[int, int] = NEW_ISNS, later
 def judged(frames: list[Frame]) -> dict[str, Check]:
     found = conversations(read_capture(encode(frames), "made").segments)
     evidence = Evidence(lab_conversation(found, "made"), conversations=tuple(found))
-    return {check.id: check for check in judge_many("old-duplicate", [evidence])[0]}
+    return checks_of("old-duplicate", evidence)
 
 
 def lost(checks: dict[str, Check]) -> dict[str, str]:

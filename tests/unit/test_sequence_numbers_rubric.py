@@ -8,12 +8,12 @@ import pytest
 
 from harness.captures.reading import read_capture
 from harness.evidence import Evidence, lab_conversation
-from harness.grading.judging import judge_many
 from harness.grading.results import Check
 from harness.tcp.conversation import conversations
 from harness.tcp.flags import SYN
 from harness.tcp.notation import parse
 from harness.traffic.program import text
+from tests.judging import checks_of
 from tests.pcaps import Frame, encode, frames_of
 
 HIGHEST = 2**32 - 1
@@ -112,7 +112,7 @@ def frames_of_scripts(*scripts: Script) -> list[Frame]:
 def judged_frames(frames: list[Frame], snaplen: int = 262144) -> dict[str, Check]:
     found = conversations(read_capture(encode(frames, snaplen=snaplen), "made").segments)
     evidence = Evidence(lab_conversation(found, "made"), conversations=tuple(found))
-    return {check.id: check for check in judge_many("sequence-numbers", [evidence])[0]}
+    return checks_of("sequence-numbers", evidence)
 
 
 def judged(*scripts: Script) -> dict[str, Check]:

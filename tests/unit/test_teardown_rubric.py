@@ -6,10 +6,10 @@ import pytest
 
 from harness.captures.reading import read_capture
 from harness.evidence import Evidence, lab_conversation
-from harness.grading.judging import judge_many
 from harness.grading.results import Check
 from harness.tcp.conversation import conversations
 from harness.tcp.notation import parse
+from tests.judging import checks_of
 from tests.pcaps import encode, frames_of
 
 OPEN = """
@@ -94,7 +94,7 @@ def judged(*captures: list[str]) -> list[dict[str, Check]]:
             frames += frames_of(parse(script, start=1_700_000_000 + port, initiator=one, responder=two))
         of = conversations(read_capture(encode(frames), "made").segments)
         found.append(Evidence(lab_conversation(of, "made"), conversations=tuple(of)))
-    return [{check.id: check for check in checks} for checks in judge_many("teardown", found)]
+    return [checks_of("teardown", evidence) for evidence in found]
 
 
 def outcomes(checks: dict[str, Check]) -> dict[str, str]:

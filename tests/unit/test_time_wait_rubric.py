@@ -9,13 +9,13 @@ import pytest
 
 from harness.captures.reading import read_capture
 from harness.evidence import Evidence, lab_conversation
-from harness.grading.judging import judge_many
 from harness.grading.results import Check
 from harness.kernel_states import HostStates, SocketState
 from harness.runs import RunRecord
 from harness.tcp.conversation import ENDS, Conversation, NotShown, conversations
 from harness.tcp.notation import parse
 from labs.time_wait import test_time_wait_hosts as hosts
+from tests.judging import checks_of
 from tests.pcaps import Frame, encode, frames_of
 
 OPEN = """
@@ -68,7 +68,7 @@ def frames_of_scripts(scripts: list[str]) -> list[Frame]:
 def judged_frames(frames: list[Frame]) -> dict[str, Check]:
     found = conversations(read_capture(encode(frames), "made").segments)
     evidence = Evidence(lab_conversation(found, "made"), conversations=tuple(found))
-    return {check.id: check for check in judge_many("time-wait", [evidence])[0]}
+    return checks_of("time-wait", evidence)
 
 
 def judged(*scripts: str) -> dict[str, Check]:
