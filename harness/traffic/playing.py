@@ -87,8 +87,8 @@ class Programs:
         try:
             wait_for("the connections", go_on, seconds=seconds)
         except HarnessError as error:
-            stuck = [f"{connection.shape.name} at {turns[0]}" for connection, turns in left.items()]
-            raise HarnessError(f"{error}; waiting: {one_line('; '.join(stuck), 600)}") from None
+            stuck = "; ".join(f"{connection.shape.name} at {turns[0]}" for connection, turns in left.items() if turns)
+            raise HarnessError(f"{error}; waiting: {one_line(stuck or 'none', 600)}") from None
 
 
 def play_all(both: Programs, network: Network, connections: list[Connection], seconds: float = SECONDS) -> None:

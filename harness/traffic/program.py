@@ -312,7 +312,7 @@ class End:
         device = self._ip("-o", "route", "get", there).split(" dev ")[1].split()[0]
         # A neighbour that nobody is: packets to it wait in the neighbour table until it has a hardware address.
         neighbour = f"169.254.{self.here[1] >> 8}.{self.here[1] & 255}"
-        rule = ["ipproto", "tcp", "sport", port, "table", port]
+        rule = ["ipproto", "6", "sport", port, "table", port]  # TCP; a small system has no /etc/protocols to name it
         self._ip("route", "add", there, "via", neighbour, "dev", device, "onlink", "table", port)
         self.undo.append(["route", "flush", "table", port])
         self._ip("rule", "add", *rule)

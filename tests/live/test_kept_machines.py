@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.grading.judging import labs
 from harness.grading.nonces import Assignment, nonce
 from harness.hosts import kept
 from tests.live.conftest import Lab
@@ -87,6 +88,17 @@ def test_from_up_to_down(go: Go, start: Lab, tmp_path: Path) -> None:
     assert not wait_until_gone()
     assert go("down").stdout == "no machines were up\n"
     assert go("ssh", "--host", "server").refusal == "no machines are up; start them: ./invoke up --provider vm"
+
+
+@pytest.mark.usefixtures("quick")
+def test_every_lab(go: Go, tmp_path: Path) -> None:
+    """All points in each of them, as on namespaces."""
+    assert go("up", "--provider", "vm").status == 0
+    scores = {}
+    for lab in labs():
+        done = go("run", "--lab", lab, "--provider", "vm", "--out", tmp_path / lab, "--json")
+        scores[lab] = json.loads(done.stdout)["score"] if done.status == 0 else done
+    assert scores == dict.fromkeys(labs(), 100)
 
 
 @pytest.mark.usefixtures("quick")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.captures.reading import read_capture
+from harness.errors import HarnessError
 from harness.hosts.embedded import embedded
 from harness.hosts.host import Testbed
 from harness.inventory import Inventory
@@ -289,3 +290,12 @@ def test_states_are_not_the_kernels(misread: dict[tuple[str, str], list[str]], s
         assert {len(all_) for all_ in wrong.values()} == {shape.times}, _told_of(wrong)
         assert len({difference.replace("at r:", "at i:") for _, difference in wrong}) * 2 == len(wrong), _told_of(wrong)
         raise DisagreementError(_told_of(wrong))
+
+
+def test_a_step_that_fails(testbed: Testbed) -> None:
+    """One line with the step and what was said of it; also if it is the last, and others are still at theirs."""
+    need_an_oracle(testbed)
+    wrong = Shape("wrong", "i: keep, detour, detour", "CL", "CL", times=1)
+    slow = Shape("slow", "r: listen; r: accept", "CL", "CL", times=1)
+    with pytest.raises(HarnessError, match=r"^connection 'wrong': .*: ip route add .*File exists; waiting: slow at "):
+        make(testbed, [wrong, slow])
