@@ -17,6 +17,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -49,6 +50,7 @@ GUEST = Path(__file__).with_name("guest")
 FILES = ("disk.ext4", "kernel", "initrd")
 BUILD_SECONDS = 1800.0
 ENDING_SECONDS = 30.0
+UNUSED_SECONDS = 30 * 86400.0  # after which an image of another recipe goes, when a new one is built
 SPACE = 2 << 30  # bytes: the root, its disk, and the disk on its way out of it
 TOOLS = {"mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs", "tar": "tar"}
 STAGES = {
@@ -167,6 +169,8 @@ def image(announce: Announce) -> Image:
         HarnessError: it cannot be built here; one line with the mend.
     """
     if found := cached():
+        with suppress(OSError):  # a cache that is only to be read
+            os.utime(found.disk.parent)
         return found
     made = recipe()
     mode = _mode()
@@ -183,6 +187,7 @@ def image(announce: Announce) -> Image:
             partial.mkdir()
             _build(made, mode, partial, announce)
             partial.rename(folder / made.digest())
+            _forget(folder, time.time() - UNUSED_SECONDS)
     except OSError as error:
         raise HarnessError(f"image: {error.filename or folder}: {error.strerror or error}") from None
     except subprocess.TimeoutExpired:
@@ -190,6 +195,13 @@ def image(announce: Announce) -> Image:
     found = cached()
     assert found  # noqa: S101 - it has just been put there
     return found
+
+
+def _forget(folder: Path, since: float) -> None:
+    """Remove images of other recipes that were not used since then; machines that run keep theirs open."""
+    for path in folder.iterdir():
+        if re.fullmatch("[0-9a-f]{64}", path.name) and path.stat().st_mtime < since:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _path() -> str:

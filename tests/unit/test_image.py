@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -118,6 +119,19 @@ def test_what_a_killed_build_left_is_removed(builder: Builder) -> None:
     (left / "image.tar").write_text("half")
     image(builder.said.append)
     assert not left.exists()
+
+
+def test_what_nobody_uses_goes_when_a_new_one_is_built(builder: Builder) -> None:
+    """Of other recipes' images those that were not used for a month; a use is noted."""
+    month = 30 * 86400
+    for name, age in (("a" * 64, month + 60), ("b" * 64, month - 60), ("other", month + 60)):
+        (images() / name).mkdir(parents=True)
+        os.utime(images() / name, (time.time() - age,) * 2)
+    made = image(builder.said.append)
+    assert {path.name for path in images().iterdir()} == {"b" * 64, "other", made.digest, "lock"}
+    os.utime(images() / made.digest, (0, 0))
+    image(builder.said.append)
+    assert (images() / made.digest).stat().st_mtime > month
 
 
 def test_two_at_once_build_once(builder: Builder) -> None:
