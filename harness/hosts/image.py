@@ -1,74 +1,28 @@
 """The machine image: a small Debian that boots in a virtual machine, made once and kept.
 
-mmdebstrap(1) makes the root, `guest/pack` its disk, and `guest/lab-init` is process 1 of the machine. The image stands
-in a folder that is named by the digest of its recipe: a changed recipe is another image, and what stands there is
-whole. It holds no key of anybody; those of a testbed come on a second disk.
+It stands in a folder that is named by the digest of its recipe: a changed recipe is another image, and what stands
+there is whole. `guest/lab-init` is process 1 of the machine. The image holds no key of anybody; those of a testbed come
+on a second disk.
 """
 
 import fcntl
-import hashlib
-import json
 import os
-import platform
-import pwd
 import re
-import shlex
 import shutil
-import signal
 import subprocess
-import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.announcing import Announce
-from harness.errors import HarnessError, one_line
-from harness.hosts.embedded import refusal
-from harness.interrupts import held_back
+from harness.errors import HarnessError
+from harness.hosts.debian import BUILD_SECONDS, build, check_space, mode_here
+from harness.hosts.recipe import FILES, recipe
 from harness.waiting import wait_for
 
-SUITE = "bookworm"
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # the kernel's word: Debian's
-PACKAGES = (
-    *("openssh-server", "openssh-client", "tcpdump", "iproute2", "nftables", "python3", "ethtool", "procps"),
-    *("mount", "kmod", "tiny-initramfs"),
-)
-SKIPPED = tuple(f"/usr/share/{name}/*" for name in ("doc", "info", "locale", "man"))
-# Whatever is built in is left out; ext4 is. Without this the initrd would suit the machine that builds.
-INITRD_HOOK = """
-mkdir -p "$1/etc/tiny-initramfs"
-cat >"$1/etc/tiny-initramfs/tiny-initramfs.conf" <<END
-AUTO_MODULES=no
-MICROCODE=no
-INCLUDE_MODULES=virtio_blk,virtio_pci,virtio_mmio
-END
-"""
-GUEST = Path(__file__).with_name("guest")
-FILES = ("disk.ext4", "kernel", "initrd")
-BUILD_SECONDS = 1800.0
-ENDING_SECONDS = 30.0
 UNUSED_SECONDS = 30 * 86400.0  # after which an image of another recipe goes, when a new one is built
-SPACE = 2 << 30  # bytes: the root, its disk, and the disk on its way out of it
-TOOLS = {"mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs", "tar": "tar"}
-STAGES = {
-    "I: running apt-get update": "reading the lists of packages",
-    "I: downloading packages": "fetching packages",
-    "I: extracting archives": "unpacking them",
-    "I: installing essential": "installing the base system",
-    "I: installing remaining": "installing the kernel, sshd and the tools",
-    "I: running --customize-hook": "making the disk",
-    "I: running special hook: download": "copying the disk out",
-}
-MENDS = {
-    r"No space left": "free some space there and in /tmp",
-    r"NO_PUBKEY|is not signed|keyring": "run: sudo apt-get install debian-archive-keyring",
-    r"resolv|Could ?n[o']t connect|Cannot initiate|Failed to fetch|timed out|no longer has a Release file": (
-        "no way to the Debian mirror: building needs a network once"
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,59 +40,6 @@ class Image:
     kernel: Path
     initrd: Path
     digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """All that makes the image what it is, but for the packages' versions, which are the mirror's newest.
-
-    Attributes:
-        suite: Debian's release.
-        architecture: in Debian's words.
-        packages: what is installed, besides the essential packages.
-        files: the text of the guest's own files, by name.
-        options: mmdebstrap's.
-    """
-
-    suite: str
-    architecture: str
-    packages: tuple[str, ...]
-    files: dict[str, str]
-    options: tuple[str, ...]
-
-    def digest(self) -> str:
-        """SHA-256 of the recipe."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
-
-
-def recipe(machine: str | None = None) -> Recipe:
-    """The recipe for a machine.
-
-    Args:
-        machine: its architecture as uname(1) -m says it; None for this one.
-
-    Raises:
-        HarnessError: no image is made for that architecture.
-    """
-    machine = machine or platform.machine()
-    if machine not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
-        raise HarnessError(f"image: machines are made for {known}, not for {one_line(machine, 40)}")
-    architecture = ARCHITECTURES[machine]
-    return Recipe(
-        SUITE,
-        architecture,
-        (*PACKAGES, f"linux-image-cloud-{architecture}"),
-        {name: (GUEST / name).read_text(encoding="utf-8") for name in ("lab-init", "pack")},
-        (
-            "--variant=essential",
-            "--skip=cleanup",  # the root is not kept; guest/pack has taken out of the disk what it should not have
-            "--dpkgopt=force-unsafe-io",  # a build that is cut short is thrown away, not repaired
-            *(f"--dpkgopt=path-exclude={path}" for path in SKIPPED),
-            "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",  # instead of usrmerge, which wants all of Perl
-            f"--essential-hook={INITRD_HOOK}",
-        ),
-    )
 
 
 def images() -> Path:
@@ -173,7 +74,7 @@ def image(announce: Announce) -> Image:
             os.utime(found.disk.parent)
         return found
     made = recipe()
-    mode = _mode()
+    mode = mode_here()
     folder = images()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -182,10 +83,10 @@ def image(announce: Announce) -> Image:
                 return found
             for path in folder.glob("*.partial"):
                 shutil.rmtree(path)
-            _check_space(folder)
+            check_space(folder)
             partial = folder / f"{made.digest()}.partial"
             partial.mkdir()
-            _build(made, mode, partial, announce)
+            build(made, mode, partial, announce)
             partial.rename(folder / made.digest())
             _forget(folder, time.time() - UNUSED_SECONDS)
     except OSError as error:
@@ -204,51 +105,6 @@ def _forget(folder: Path, since: float) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _path() -> str:
-    """Where programs are looked for: an ordinary user's PATH often lacks mke2fs."""
-    return os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-
-
-def _mode() -> str:
-    """How mmdebstrap becomes root: it is, or it is in a user namespace with users of its own.
-
-    Raises:
-        HarnessError: a tool is missing, or this user has no such namespace.
-    """
-    missing = [package for name, package in TOOLS.items() if shutil.which(name, path=_path()) is None]
-    if os.geteuid() == 0:
-        mode = "root"
-    else:
-        mode = "unshare"
-        if shutil.which("newuidmap", path=_path()) is None:
-            missing.append("uidmap")
-    if missing:
-        raise HarnessError(f"image: building it needs more programs; run: sudo apt-get install {' '.join(missing)}")
-    if mode == "unshare":
-        user = pwd.getpwuid(os.geteuid()).pw_name
-        for path in (Path("/etc/subuid"), Path("/etc/subgid")):
-            owners = [line.split(":")[0] for line in path.read_text().splitlines()] if path.exists() else []
-            if not {user, str(os.geteuid())} & set(owners):
-                raise HarnessError(
-                    f"image: {path} gives {user} no range of users to build it with; run: "
-                    f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
-                )
-        if reason := refusal():
-            raise HarnessError(f"image: {reason}")
-    return mode
-
-
-def _check_space(folder: Path) -> None:
-    """Say it now, not after a minute: where there is no room the last steps fail."""
-    for path in {folder, Path(os.environ.get("TMPDIR", "/tmp"))}:  # noqa: S108 - where mmdebstrap makes the root
-        free = shutil.disk_usage(path).free
-        if free < SPACE:
-            raise HarnessError(
-                f"image: {path} has {free >> 20} MB free, building takes {SPACE >> 20}; free some space, or name "
-                "other folders in XDG_CACHE_HOME (the image) and TMPDIR (while it is built)"
-            )
-
-
 @contextmanager
 def _alone(path: Path, announce: Announce) -> Iterator[None]:
     """One build at a time; the lock goes with the process, however that ends."""
@@ -265,138 +121,3 @@ def _alone(path: Path, announce: Announce) -> Iterator[None]:
             announce("waiting for another build of the image")
             wait_for(f"another build of the image to end ({path})", taken, seconds=BUILD_SECONDS)
         yield
-
-
-def _mirrors(suite: str) -> list[str]:
-    """This machine's own sources of the suite, as lines of sources.list(5); none means mmdebstrap's default."""
-    fields = ("$(SIGNED_BY)", "$(REPO_URI)", "$(RELEASE)", "$(COMPONENT)", "$(CREATED_BY)")
-    try:
-        done = subprocess.run(
-            ["apt-get", "indextargets", "--format", "|".join(fields)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=ENDING_SECONDS,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    suites = {suite, f"{suite}-updates", f"{suite}-security"}
-    targets = [line.split("|") for line in done.stdout.splitlines() if line.count("|") == len(fields) - 1]
-    found = {
-        f"deb {f'[signed-by={signed}] ' if signed.startswith('/') else ''}{uri} {release} main": release
-        for signed, uri, release, component, created in targets
-        if release in suites and component == "main" and created == "Packages"
-    }
-    return list(found) if suite in found.values() else []
-
-
-def command(made: Recipe, mode: str, partial: Path, mirrors: list[str]) -> list[str]:
-    """mmdebstrap(1): its hooks make the disk and put it, as a tar, into the partial folder."""
-    return [
-        "mmdebstrap",
-        f"--mode={mode}",
-        f"--architectures={made.architecture}",
-        f"--include={','.join(made.packages)}",
-        *made.options,
-        f"--customize-hook=upload {shlex.quote(str(GUEST / 'lab-init'))} /usr/sbin/lab-init",
-        f"--customize-hook={made.files['pack']}",
-        f"--customize-hook=download /srv.tar {shlex.quote(str(partial / 'image.tar'))}",
-        made.suite,
-        "/dev/null",  # the root itself is not kept
-        *mirrors,
-    ]
-
-
-def _environment() -> dict[str, str]:
-    """For programs whose words are read; without a HOME whose files the users of the namespace may not read."""
-    return {**os.environ, "PATH": _path(), "LC_ALL": "C.UTF-8", "HOME": "/"}
-
-
-def _build(made: Recipe, mode: str, partial: Path, announce: Announce) -> None:
-    """Build the image in an empty folder."""
-    announce(f"building the machine image, once (mmdebstrap --mode={mode})")
-    _run(command(made, mode, partial, _mirrors(made.suite)), partial / "build.log", announce)
-    unpack = ["tar", "-xf", "image.tar", "--no-same-owner", *FILES]  # the holes of a sparse file stay holes
-    unpacked = subprocess.run(
-        unpack, cwd=partial, capture_output=True, text=True, check=False, timeout=BUILD_SECONDS, env=_environment()
-    )
-    if unpacked.returncode:
-        raise HarnessError(f"image: unpacking the disk failed: {one_line(unpacked.stderr)}")
-    for name in FILES:
-        (partial / name).chmod(0o644)
-    (partial / "image.tar").unlink()
-
-
-def _run(argv: list[str], log: Path, announce: Announce) -> None:
-    """Run mmdebstrap to its end, telling its stages; what it says stays in the log.
-
-    It removes what it made in /tmp when it is asked to end, so it is asked, and gets time for it.
-    """
-    process: subprocess.Popen[str] | None = None
-    try:
-        with held_back():
-            process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-                env=_environment(),
-                start_new_session=True,  # Ctrl-C is for us
-            )
-        deadline = threading.Timer(BUILD_SECONDS, os.killpg, (process.pid, signal.SIGTERM))
-        deadline.daemon = True
-        deadline.start()
-        try:
-            said = _follow(process, log, announce)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(ENDING_SECONDS)
-            late = deadline.finished.is_set() or process.poll() is None
-        finally:
-            deadline.cancel()
-    finally:
-        if process:
-            _end(process)
-    if late:
-        raise HarnessError(f"image: mmdebstrap did not end in {BUILD_SECONDS / 60:g} minutes; its output is in {log}")
-    if process.returncode:
-        raise HarnessError(_failure(said, log))
-
-
-def _follow(process: "subprocess.Popen[str]", log: Path, announce: Announce) -> deque[str]:
-    """Read what mmdebstrap says until it closes its end; its last lines."""
-    said: deque[str] = deque(maxlen=200)
-    stage = ""
-    assert process.stderr  # noqa: S101 - it is a pipe
-    with log.open("w", encoding="utf-8") as written:
-        for line in process.stderr:
-            written.write(line)
-            said.append(line)
-            begun = next((name for start, name in STAGES.items() if line.startswith(start)), stage)
-            if begun != stage:
-                stage = begun
-                announce(stage)
-    return said
-
-
-def _end(process: "subprocess.Popen[str]") -> None:
-    """Ask the whole process group to end, if it has not; then kill it."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is None:
-            os.killpg(process.pid, number)
-            try:
-                process.communicate(timeout=ENDING_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
-    if process.stderr:
-        process.stderr.close()
-
-
-def _failure(said: "deque[str]", log: Path) -> str:
-    """One line for what mmdebstrap said; its first error is nearest to the cause."""
-    errors = [line for line in said if re.match(r"(E|mke2fs|tar|mount|cp):", line)]
-    errors = errors or list(said)[-1:]
-    why = one_line(errors[0], 200) if errors else "it said nothing"
-    mend = next((mend for pattern, mend in MENDS.items() if re.search(pattern, "".join(errors))), None)
-    return f"image: mmdebstrap failed: {why}; {f'{mend}; ' if mend else ''}whole output in {log}"

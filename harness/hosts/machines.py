@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.errors import HarnessError, one_line
-from harness.hosts.image import Image, recipe
+from harness.hosts.image import Image
+from harness.hosts.recipe import recipe
 from harness.interrupts import held_back
 from harness.waiting import wait_for
 

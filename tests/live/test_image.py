@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError
-from harness.hosts.image import ARCHITECTURES, FILES, Image, cached, image
+from harness.hosts.image import Image, cached, image
 from harness.hosts.keys import KeyPair, known_hosts_name, new_key_pair
+from harness.hosts.recipe import ARCHITECTURES, FILES
 from harness.waiting import wait_for
 
 SECONDS_EACH = 300

@@ -14,8 +14,9 @@ import pytest
 
 from harness.building import vm_build
 from harness.errors import HarnessError
-from harness.hosts import image as images_module
-from harness.hosts.image import cached, image, images, recipe
+from harness.hosts import debian
+from harness.hosts.image import cached, image, images
+from harness.hosts.recipe import GUEST, recipe
 
 # Says its stages, notes that it was called, and hands out an image: in the place that its last hook names.
 MMDEBSTRAP = """#!/bin/sh
@@ -167,7 +168,7 @@ def test_a_failed_build_is_one_line(builder: Builder, between: str, says: str) -
 
 
 def test_a_build_that_takes_too_long_is_ended(builder: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images_module, "BUILD_SECONDS", 0.3)
+    monkeypatch.setattr(debian, "BUILD_SECONDS", 0.3)
     builder.mmdebstrap("exec sleep 60")
     assert "mmdebstrap did not end in 0.005 minutes" in builder.fails()
 
@@ -211,7 +212,7 @@ def test_an_ordinary_user_needs_users_of_a_namespace(builder: Builder, monkeypat
 
 
 def test_a_full_disk_is_known_before_the_build(builder: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images_module, "SPACE", 1 << 60)
+    monkeypatch.setattr(debian, "SPACE", 1 << 60)
     assert "free some space" in builder.fails()
     assert builder.times() == 0
 
@@ -232,4 +233,4 @@ def test_the_guests_scripts_are_posix_sh() -> None:
     if dash is None:
         pytest.skip("dash is not installed")
     for name in ("lab-init", "pack"):
-        assert subprocess.run([dash, "-n", str(images_module.GUEST / name)], check=False).returncode == 0
+        assert subprocess.run([dash, "-n", str(GUEST / name)], check=False).returncode == 0
