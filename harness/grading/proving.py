@@ -7,7 +7,7 @@ unproven: nothing shows that it can fail. What a lab declares stands in its fold
     good/       captures that earn all points; needed
     proof.py    optional; any of these names, each with a default:
                 MUTANTS     families of mutants            harness.grading.mutants.MUTANTS
-                EQUIVALENT  rules: mutants that are legal  harness.grading.legal_variants.LEGAL_TCP
+                EQUIVALENT  rules: mutants that are legal  harness.grading.legal_rules.LEGAL_TCP
                 NOT_ASKED   rules: wrong, but the lab does not ask for it; may survive    ()
                 VARIANTS    families of legal variants     harness.grading.legal_variants.LEGAL_VARIANTS
                 EVERY_CONVERSATION  whether the rubric asks for all conversations of a capture: then each is changed
@@ -27,7 +27,8 @@ from harness.captures.reading import load_capture
 from harness.errors import HarnessError, one_line
 from harness.evidence import Evidence, evidence_of_capture, lab_conversation
 from harness.grading import judging
-from harness.grading.legal_variants import LEGAL_TCP, LEGAL_VARIANTS, Rule, difference
+from harness.grading.legal_rules import LEGAL_TCP, Rule, difference
+from harness.grading.legal_variants import LEGAL_VARIANTS
 from harness.grading.mutants import MUTANTS, Family, Good, Mutant, good_capture
 from harness.grading.results import Check
 from harness.tcp.conversation import NotShown, conversations_of_many

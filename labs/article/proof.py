@@ -9,16 +9,8 @@ from dataclasses import replace
 from itertools import pairwise
 
 from harness.grading import legal_variants, mutants
-from harness.grading.legal_variants import (
-    LEGAL_TCP,
-    MILLISECOND,
-    TIMEOUT,
-    Difference,
-    Rule,
-    acks_of_banners,
-    flipped,
-    variant_of,
-)
+from harness.grading.legal_rules import LEGAL_TCP, Difference, Rule, acks_of_banners, flipped
+from harness.grading.legal_variants import MILLISECOND, TIMEOUT, variant_of
 from harness.grading.mutants import MICROSECOND, Family, Good, Mutant, Row, banner_rows, in_order
 from harness.tcp.conversation import ENDS, End, conversations, other
 from harness.tcp.flags import ACK, FIN, PSH, RST, SYN

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from harness.grading import legal_variants, mutants
-from harness.grading.legal_variants import LEGAL_TCP, MILLISECOND, Difference, Rule, variant_of
+from harness.grading.legal_rules import LEGAL_TCP, Difference, Rule
+from harness.grading.legal_variants import MILLISECOND, variant_of
 from harness.grading.mutants import MICROSECOND, Family, Good, Mutant
 from harness.tcp.flags import ACK, FIN, PSH, RST, SYN
 

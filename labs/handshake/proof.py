@@ -1,7 +1,8 @@
 """What the handshake lab declares to be proven: see harness/grading/proving.py."""
 
 from harness.grading import legal_variants, mutants
-from harness.grading.legal_variants import LEGAL_TCP, LEGAL_VARIANTS, acks_of_banners
+from harness.grading.legal_rules import LEGAL_TCP, acks_of_banners
+from harness.grading.legal_variants import LEGAL_VARIANTS
 
 MUTANTS = (*mutants.MUTANTS, mutants.banners, mutants.endpoints)
 

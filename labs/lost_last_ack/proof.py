@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from harness.grading import legal_variants, mutants
-from harness.grading.legal_variants import LEGAL_TCP, Difference, Rule, variant_of
+from harness.grading.legal_rules import LEGAL_TCP, Difference, Rule
+from harness.grading.legal_variants import variant_of
 from harness.grading.mutants import MICROSECOND, Good, Mutant
 from harness.tcp.flags import ACK, FIN, PSH, RST
 from labs.lost_last_ack.test_lost_last_ack import closes

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from harness.grading import legal_variants, mutants
-from harness.grading.legal_variants import LEGAL_TCP, Difference, variant_of
+from harness.grading.legal_rules import LEGAL_TCP, Difference
+from harness.grading.legal_variants import variant_of
 from harness.grading.mutants import MICROSECOND, Good, Mutant
 from harness.tcp.flags import ACK, PSH, RST, SYN
 from labs.lost_syn.test_lost_syn import syns_of

@@ -11,7 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from harness.grading import legal_variants, mutants
-from harness.grading.legal_variants import LEGAL_TCP, Difference, Rule, flipped, variant_of
+from harness.grading.legal_rules import LEGAL_TCP, Difference, Rule, flipped
+from harness.grading.legal_variants import variant_of
 from harness.grading.mutants import Family, Good, Mutant, Row
 from harness.tcp.conversation import ENDS, Conversation, End, Segment, other
 from harness.tcp.flags import ACK, FIN, SYN, URG

@@ -10,16 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.grading import legal_variants, mutants
-from harness.grading.legal_variants import (
-    LEGAL_TCP,
-    MILLISECOND,
-    TIMEOUT,
-    Difference,
-    Rule,
-    flipped,
-    is_independent,
-    variant_of,
-)
+from harness.grading.legal_rules import LEGAL_TCP, Difference, Rule, flipped, is_independent
+from harness.grading.legal_variants import MILLISECOND, TIMEOUT, variant_of
 from harness.grading.mutants import MADE, MICROSECOND, Family, Good, Mutant, Row, in_order
 from harness.tcp.conversation import ENDS, Conversation, NotShown, Segment, conversations
 from harness.tcp.flags import ACK, CWR, ECE, PSH, RST

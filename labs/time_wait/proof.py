@@ -9,7 +9,8 @@ from dataclasses import replace
 from itertools import combinations
 
 from harness.grading import legal_variants, mutants
-from harness.grading.legal_variants import LEGAL_TCP, MILLISECOND, Difference, Rule, flipped, variant_of
+from harness.grading.legal_rules import LEGAL_TCP, Difference, Rule, flipped
+from harness.grading.legal_variants import MILLISECOND, variant_of
 from harness.grading.mutants import MICROSECOND, Family, Good, Mutant, Row
 from harness.tcp.conversation import conversations
 from harness.tcp.flags import ACK, FIN, PSH, RST

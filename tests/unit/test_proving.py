@@ -10,7 +10,8 @@ import pytest
 from harness.errors import HarnessError
 from harness.evidence import evidence_of_capture
 from harness.grading import legal_variants, proving
-from harness.grading.legal_variants import LEGAL_TCP, LEGAL_VARIANTS, difference
+from harness.grading.legal_rules import LEGAL_TCP, difference
+from harness.grading.legal_variants import LEGAL_VARIANTS
 from harness.grading.mutants import MUTANTS, Good, Mutant, banners, endpoints, good_capture
 from harness.grading.proving import Proof, prove
 from harness.reports.kill_table import kill_table, last_line, percent
@@ -37,7 +38,8 @@ SCRIPT = """
 +.001  > .  91:91(0) ack 83
 """
 HEAD = (
-    "import pytest\nfrom harness.grading import legal_variants, mutants\nfrom harness.grading.legal_variants import *\n"
+    "import pytest\nfrom harness.grading import legal_variants, mutants\n"
+    "from harness.grading.legal_rules import *\nfrom harness.grading.legal_variants import *\n"
 )
 ONE_CHECK = "def test_syn(conversation):\n    assert conversation.syn_ack.ack == conversation.syn.seq + 1\n"
 
