@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli import NOT_JUDGED
 from harness.grading.judging import labs
 from harness.grading.nonces import Assignment, nonce
 from harness.hosts import kept
@@ -92,13 +93,16 @@ def test_from_up_to_down(go: Go, start: Lab, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_every_lab(go: Go, tmp_path: Path) -> None:
-    """All points in each of them, as on namespaces."""
+    """All points in each of them, as on namespaces; what came too late on a busy machine is no mark, and done again."""
     assert go("up", "--provider", "vm").status == 0
-    scores = {}
     for lab in labs():
-        done = go("run", "--lab", lab, "--provider", "vm", "--out", tmp_path / lab, "--json")
-        scores[lab] = json.loads(done.stdout)["score"] if done.status == 0 else done
-    assert scores == dict.fromkeys(labs(), 100)
+        words = ("run", "--lab", lab, "--provider", "vm", "--out", tmp_path / lab, "--json")
+        done = go(*words)
+        if done.status == NOT_JUDGED:
+            done = go(*words)
+        results = json.loads(done.stdout)
+        lost = [check for check in results["checks"] if check["outcome"] != "passed"]
+        assert (done.status, results["score"], lost) == (0, 100, []), done
 
 
 @pytest.mark.usefixtures("quick")

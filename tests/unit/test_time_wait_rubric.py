@@ -295,6 +295,13 @@ def test_a_minute_by_the_kernel(looks: Looks, ended: bool) -> None:
     assert failures(looks=dict.fromkeys(SCENES, looks), ended=ended) == {}
 
 
+def test_two_sockets_that_no_look_tells_apart() -> None:
+    """The port that TIME-WAIT held is used again, and no look came between: its timer has begun anew."""
+    anew = [(0.0, "58sec"), (0.02, "59sec"), (1.05, "59sec")]
+    assert failures(looks={**dict.fromkeys(SCENES, MINUTE), "occupied": anew}) == {}
+    assert "off the clock" in failures(looks=dict.fromkeys(SCENES, anew))["timer"]
+
+
 @pytest.mark.parametrize(
     ("looks", "ended", "name", "said"),
     [
