@@ -7,7 +7,7 @@ import pytest
 from harness import pytest_plugin
 from harness.claim_plugin import STATE, Decision
 from harness.errors import HarnessError
-from harness.grading.judging import quiet_arguments
+from harness.grading.judging import run_quietly
 
 
 class _Session:
@@ -37,10 +37,10 @@ def decide(cases: Path, runs: Path, claims: tuple[str, ...]) -> dict[str, Decisi
         HarnessError: the cases cannot be run, or there are none for a claim; that is never a verdict.
     """
     session = _Session()
-    arguments = [str(cases), *quiet_arguments(), "--runs", str(runs), "--claims", ",".join(claims)]
-    status = pytest.main(arguments, plugins=[pytest_plugin, session])
+    arguments = [str(cases), "--runs", str(runs), "--claims", ",".join(claims)]
+    status = run_quietly(arguments, [pytest_plugin, session])
     if session.error or status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        raise HarnessError(f"{cases}: {session.error or f'pytest ended with status {int(status)}'}")
+        raise HarnessError(f"{cases}: {session.error or f'pytest ended with status {status}'}")
     lacking = [claim for claim in claims if claim not in session.decided]
     if lacking:
         raise HarnessError(f"{cases}: no case decides {', '.join(lacking)}")

@@ -1,6 +1,7 @@
 """Run a lab's rubric on evidence, inside pytest, in this process."""
 
 import hashlib
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -152,7 +153,7 @@ def digest_of_sources(lab: str) -> str:
     return digest.hexdigest()
 
 
-def quiet_arguments() -> list[str]:
+def _quiet_arguments() -> list[str]:
     """The command line of a pytest session within this process, which shows nothing and leaves nothing behind."""
     unneeded = (
         *("terminal", "cacheprovider", "capture", "logging", "warnings", "faulthandler", "tmpdir", "unittest"),
@@ -167,6 +168,16 @@ def quiet_arguments() -> list[str]:
         "--import-mode=importlib",  # a teacher's test_x.py may have the name of another
         *(f"-pno:{name}" for name in unneeded),
     ]
+
+
+def run_quietly(arguments: list[str], plugins: list[object]) -> int:
+    """A pytest session within this process; its status. What PYTEST_ADDOPTS asks of others' sessions is not for it."""
+    others = os.environ.pop("PYTEST_ADDOPTS", None)
+    try:
+        return int(pytest.main([*arguments, *_quiet_arguments()], plugins=plugins))
+    finally:
+        if others is not None:
+            os.environ["PYTEST_ADDOPTS"] = others
 
 
 def with_judge(lab: str, work: Callable[[Judge], T], private: Path | None = None) -> T:
@@ -186,12 +197,12 @@ def with_judge(lab: str, work: Callable[[Judge], T], private: Path | None = None
             raise HarnessError(f"--private {private}: there is no test_*.py in it")
         folders.append(private.resolve())
     session = _Session(work)
-    arguments = [*map(str, folders), *quiet_arguments(), "--ignore-glob=*/test_claims.py"]  # which are no checks
-    status = pytest.main(arguments, plugins=[pytest_plugin, session])
+    arguments = [*map(str, folders), "--ignore-glob=*/test_claims.py"]  # which are no checks
+    status = run_quietly(arguments, [pytest_plugin, session])
     if session.raised is not None:
         raise session.raised
     if session.error or status != pytest.ExitCode.OK or not session.result:
-        why = session.error or f"pytest ended with status {int(status)}"
+        why = session.error or f"pytest ended with status {status}"
         raise HarnessError(f"the rubric of lab {lab!r} cannot be run: {why}")
     return session.result[0]
 

@@ -1,5 +1,6 @@
 """A rubric is judged whole or not at all."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.evidence import Evidence, evidence_of_capture
 from harness.grading import judging
-from harness.grading.judging import Judge, combined, digest_of_sources, judge_many, with_judge
+from harness.grading.judging import Judge, combined, digest_of_sources, judge, judge_many, with_judge
 from harness.grading.results import Check
 from harness.tcp.conversation import conversations_of_many
 
@@ -183,3 +184,10 @@ def test_the_digest_moves_with_the_rubric(tmp_path: Path, monkeypatch: pytest.Mo
     assert digest_of_sources("mine") == before
     (lab / "test_mine.py").write_text("def test_it(conversation): assert conversation\n")
     assert digest_of_sources("mine") != before
+
+
+def test_what_is_asked_of_other_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PYTEST_ADDOPTS is for the user's own tests: it neither stops the judging nor is lost."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--junitxml=x.xml -n 4 --no-such-option")
+    assert judge("handshake", evidence_of_capture(DATA / "four-segment.pcap")).score == 100
+    assert os.environ["PYTEST_ADDOPTS"] == "--junitxml=x.xml -n 4 --no-such-option"
