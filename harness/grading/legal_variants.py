@@ -24,6 +24,11 @@ def variant_of(name: str, good: Good, rows: tuple[Row, ...]) -> Mutant:
     return Mutant("legal", name, good, rows)
 
 
+def _bytes_of(row: Row) -> bytes:
+    """A row's payload; zeros where the capture does not hold it."""
+    return row.payload or bytes(row["length"])
+
+
 def other_isns(good: Good) -> Iterator[Mutant]:
     """Other initial sequence numbers: wrapping in the handshake, in the data, at zero and at half the circle."""
     isns = {end: good.conversation.stream(end).isn.value for end in ENDS}
@@ -140,7 +145,7 @@ def data_cut_anew(good: Good) -> Iterator[Mutant]:
         ]
         for first, second in pairs[len(pairs) // 2 :][:1]:
             one, two = rows[first.row], rows[second.row]
-            whole = (one.payload or bytes(one["length"])) + (two.payload or bytes(two["length"]))
+            whole = _bytes_of(one) + _bytes_of(two)
             both = two.with_payload(whole).but(seq=one["seq"], time=two["time"] + TIMEOUT)
             later = (row.but(time=row["time"] + TIMEOUT) for row in rows[second.row + 1 :])
             name = f"{stream.end}'s data sent again with what was lost behind it"
@@ -223,7 +228,7 @@ def other_acks(good: Good) -> Iterator[Mutant]:
 
 def _cut_in_two(row: Row, first: int) -> tuple[Row, Row]:
     """A row's data in two segments; what the row's flags say of its end stays with the second."""
-    payload = row.payload or bytes(row["length"])
+    payload = _bytes_of(row)
     head = row.with_payload(payload[:first]).but(flags=row["flags"] & ~(PSH | FIN))
     tail = row.again(0).with_payload(payload[first:]).but(seq=row["seq"] + first)
     return head, tail
@@ -248,7 +253,7 @@ def joined(good: Good) -> Iterator[Mutant]:
     """The same bytes in fewer segments."""
     for one, two in pairwise(good.rows):
         if one["length"] and two["length"] and good.end_of(one.origin) == good.end_of(two.origin):
-            whole = (one.payload or bytes(one["length"])) + (two.payload or bytes(two["length"]))
+            whole = _bytes_of(one) + _bytes_of(two)
             both = one.with_payload(whole).but(flags=two["flags"])
             # An ACK of the first part alone cannot be: nobody can tell that there were two.
             rest = (row for row in good.rows[two.origin + 1 :] if not row.is_pure_ack or row["ack"] != two["seq"])

@@ -15,7 +15,7 @@ from harness.tcp.control import turned
 from harness.tcp.ends import ENDS, End, other
 from harness.tcp.flags import ACK, RST, SYN
 from harness.tcp.relative import Relative, relative
-from harness.tcp.segment import FIELDS, TWICE, NotShown, Options, Segment, each_once
+from harness.tcp.segment import FIELDS, SHORTEST_TIMEOUT, TWICE, NotShown, Options, Segment, each_once
 from harness.tcp.segments import ABSENT, Segments, bundles, capture_of, endpoint_text
 from harness.tcp.splitting import EndKey, Rows, initiators, rows_of
 from harness.tcp.states import State
@@ -26,7 +26,7 @@ from harness.tcp.walk import Step, path
 
 # What a rubric needs, from one place.
 __all__ = [
-    "ENDS", "TWICE", "Conversation", "End", "NotShown", "Options", "Segment", "Stream",
+    "ENDS", "SHORTEST_TIMEOUT", "TWICE", "Conversation", "End", "NotShown", "Options", "Segment", "Stream",
     "conversations", "conversations_of_many", "each_once", "other",
 ]  # fmt: skip
 

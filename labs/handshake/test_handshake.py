@@ -6,12 +6,10 @@ or four, both ends closing at once, a sequence number that wraps, a segment sent
 
 import pytest
 
-from harness.tcp.conversation import ENDS, Conversation, End, NotShown, Segment, other
+from harness.tcp.conversation import ENDS, SHORTEST_TIMEOUT, Conversation, End, NotShown, Segment, other
 from harness.tcp.values import signed_difference
 
-# No system in wide use waits less before it sends again: FreeBSD 30 ms (net.inet.tcp.rexmit_min), Linux 200 ms. But a
-# tail loss probe (RFC 8985 §7.2) comes earlier: Linux waits two ticks of its clock, 8 ms where that has 250 Hz.
-SHORTEST_TIMEOUT = 30_000_000  # ns
+# A tail loss probe (RFC 8985 §7.2) comes before the timeout: Linux waits two ticks of its clock, 8 ms at 250 Hz.
 SHORTEST_PROBE_OF_A_FIN = 8_000_000  # ns; less than that, and a FIN bit set by mistake would pass for one
 SHORTEST_PROBE = 1_000_000  # ns
 LEGAL_CLOSES = ("four-segment", "three-segment", "simultaneous")

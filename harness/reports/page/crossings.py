@@ -118,7 +118,7 @@ def _time(event: _Event, began: int, y: int) -> str:
 
 
 def _arrow(views: BothViews, one: Crossing, begin: int, end: int) -> str:
-    kind = f"{kind_of(views.segment(one))} lost" if one.is_lost else kind_of(views.segment(one))
+    kind = kind_of(views.segment(one)) + (" lost" if one.is_lost else "")
     drawn = arrow(begin, end, forward=one.sender == "initiator", whole=not one.is_lost)
     return f'<g class="segment {kind}" aria-hidden="true">{drawn}</g>\n'
 
