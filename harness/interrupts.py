@@ -84,7 +84,7 @@ def between_steps() -> Iterator[None]:
         yield
         return
     _stop.update(asked=False, answered=False)
-    before = {number: signal.signal(number, ask) for number in INTERRUPTS}
+    before = {number: signal.signal(number, ask) for number in (*INTERRUPTS, _AGAIN)}
     try:
         yield
     except Exception:

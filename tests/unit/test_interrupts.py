@@ -75,6 +75,32 @@ def test_one_in_the_midst_of_an_import_waits_for_its_end() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
 
 
+def test_one_that_came_during_an_import_is_answered_between_steps_too() -> None:
+    """It asks again when the steps have begun, and waits for their end like any other."""
+    done = run("""
+        class Finder:
+            @staticmethod
+            def find_spec(name, path=None, target=None):
+                if name == "slow_one":
+                    os.kill(os.getpid(), signal.SIGINT)
+        sys.meta_path.insert(0, Finder)
+        interrupts.let_in()
+        try:
+            try:
+                import slow_one
+            except ImportError:
+                pass
+            with interrupts.between_steps():
+                time.sleep(0.1)
+                print("a whole step")
+                interrupts.stop_if_asked()
+            print("not reached")
+        except KeyboardInterrupt:
+            print("stopped")
+    """)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "a whole step\nstopped\n", "")
+
+
 def test_children_inherit_nothing_of_it() -> None:
     """What is started while they are held back can be interrupted as ever."""
     done = run("""
