@@ -103,6 +103,13 @@ def test_harness_is_not_on_the_lab_link(testbed: Testbed) -> None:
         assert "0 packets received by filter" in ended.stderr
 
 
+def test_lab_link_is_silent(testbed: Testbed) -> None:
+    """No host looks for routers or neighbours of its own accord: tcpdump would count that as what it lost."""
+    for host in testbed.hosts:
+        addresses = host.shell('PATH=$PATH:/sbin; ip -6 -o addr show dev "$1"', host.entry.interface).text
+        assert addresses == ""
+
+
 def test_two_testbeds_do_not_see_each_other(testbed: Testbed, inventory: Inventory, watch: Watch) -> None:
     """Two testbeds at the same time have the same names and addresses, and nothing else in common."""
     with embedded(inventory) as second:

@@ -17,12 +17,13 @@ __all__ = ["SECONDS_EACH", "alone", "built"]  # fixtures, and the deadline of ea
 
 def test_the_handshake_lab(start: Lab, tmp_path: Path) -> None:
     """The same lab, the same rubric: all points, from two kernels that share nothing; nothing is left."""
-    folder = tmp_path / "run"
-    words = ("run-handshake-lab", "--provider", "vm", "--out", folder, "--json")
-    finished = start(*words).finish(seconds=SECONDS)
-    if finished.status == NOT_JUDGED:  # without KVM, beside other tests, a step may come too late: told, and no mark
-        finished = start(*words).finish(seconds=SECONDS)
-    assert (finished.status, finished.complaints) == (0, []), finished.stdout
+    told = []
+    for folder in (tmp_path / "run", tmp_path / "again"):
+        finished = start("run-handshake-lab", "--provider", "vm", "--out", folder, "--json").finish(seconds=SECONDS)
+        told.append(finished.stdout)
+        if finished.status != NOT_JUDGED:  # without KVM, beside other tests, a step may come too late: told, no mark
+            break
+    assert (finished.status, finished.complaints) == (0, []), told
     results = json.loads(finished.stdout)
     assert (results["provider"], results["outcome"], results["score"]) == ("vm", "passed", 100)
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
