@@ -126,9 +126,17 @@ class RemoteProcess:
             del self._output["stdout"][: found.end()]  # and what a login shell's start-up files print before it
 
     def send(self, text: str) -> None:
-        """Write to the command's standard input."""
+        """Write to the command's standard input; nowhere, once it has ended: who waits for its output hears why.
+
+        Raises:
+            HarnessError: the connection to the host was lost.
+        """
         with self.host.errors(f"writing to {self.argv[0]}"):
-            self._channel.sendall(text.encode())
+            try:
+                self._channel.sendall(text.encode())
+            except OSError:  # "Socket is closed": the channel is
+                if not self.host.alive():
+                    raise
 
     def end_input(self) -> None:
         """Close the command's standard input."""

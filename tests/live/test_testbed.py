@@ -229,6 +229,8 @@ def test_start_takes_the_output_and_the_input(testbed: Testbed) -> None:
         assert process.wait(seconds=5).status == 0
     wrong = pytest.raises(HarnessError, match=r"^client: sh ended before it was ready; it said: wrong$")
     with testbed.client.start("sh", "-c", "echo wrong >&2") as process, wrong:
+        process.wait()
+        process.send("too late\n")
         process.wait_for_output("it was ready", "ready")
 
 
