@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.captures.reading import load_capture, no_tcp, read_file
-from harness.cli import say
+from harness.cli import complain, say
 from harness.errors import HarnessError
 from harness.evidence import Evidence, evidence_of_run, lab_conversation, seen_by_client
 from harness.grading.judging import judge
@@ -81,7 +81,11 @@ def _of_run(folder: Path, lab: str | None, answers: "Mapping[str, Scalar] | None
     results = judge(lab or str(record.get("lab", "")), evidence, record.get("provider"))
     if cause := lost_packets(record.get("tcpdump_counters", {})):
         results = results.not_judged(cause)
-    far = seen_by_client(folder, evidence.run)
+    try:
+        far = seen_by_client(folder, evidence.run)
+    except HarnessError as error:  # the verdict is the server host's
+        complain(str(error))
+        far = None
     return run_page(results, evidence, folder, BothViews(evidence.conversation, far) if far else None)
 
 

@@ -1,5 +1,7 @@
 """`./invoke report`: of a capture, of a run folder, of what is damaged, and of what is no capture."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,18 @@ def test_a_run_folder(tmp_path: Path) -> None:
     assert page.count('<svg class="diagram"') == page.count("<h3>States on the same clock</h3>") == scenes // 2 == 8
     assert "What the kernels said" in page
     assert "OpenSSH" in page
+
+
+def test_a_run_folder_whose_client_capture_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """That is told, and the page is of what the server host captured."""
+    folder = tmp_path / "run"
+    shutil.copytree(DATA / "reproduced" / "teardown", folder)
+    document = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    (folder / "run.json").write_text(json.dumps({**document, "client_capture": {}}), encoding="utf-8")
+    (folder / "capture-client.pcap").write_bytes((folder / "capture.pcap").read_bytes()[:-1])
+    page = write(tmp_path / "x.html", run=folder)
+    assert 'id="both"' not in page
+    assert "capture-client.pcap: " in capsys.readouterr().err
 
 
 def test_what_stands_before_damage_is_shown(tmp_path: Path) -> None:
