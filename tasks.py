@@ -7,7 +7,7 @@ from invoke.tasks import task
 
 from harness.cli import ROOT, command, speaking_command
 from harness.errors import HarnessError, one_line
-from harness.language import LANGUAGES
+from harness.language import LANGUAGES, _
 
 LAB_HELP = {"lab": "the lab whose rubric judges (default: handshake)"}
 LANG_HELP = {"lang": f"the language to speak: {', '.join(LANGUAGES)} (default: the locale's)"}
@@ -259,9 +259,10 @@ def report(  # noqa: PLR0913
         "secret_file": "the file with the secret that the nonces are made with; at least 16 bytes, mode 0600",
         "out": "the folder to write to: STUDENT/assignment.yaml for each",
         "course": "the course's name; other courses have other nonces (default: tcp-lab)",
+        **LANG_HELP,
     }
 )
-@command
+@speaking_command
 def assign(
     _context: Context,
     roster: str,
@@ -390,9 +391,10 @@ def prove_rubric(
     help={
         "lab": "the lab that Gradescope is to grade (default: handshake)",
         "out": "the autograder's file (default: gradescope-LAB.zip)",
+        **LANG_HELP,
     }
 )
-@command
+@speaking_command
 def gradescope_bundle(_context: Context, lab: str = "handshake", out: str | None = None) -> int:
     """Make the autograder zip for Gradescope, which needs no network when it grades."""
     from harness.cli import say
@@ -401,7 +403,7 @@ def gradescope_bundle(_context: Context, lab: str = "handshake", out: str | None
 
     path = Path(out or f"gradescope-{lab}.zip")
     write_private(path, bundle(lab, ROOT))
-    say(f"{path}: upload it as the assignment's autograder")
+    say(_("{path}: upload it as the assignment's autograder").format(path=path))
     return 0
 
 
@@ -496,9 +498,10 @@ def clean(_context: Context, inventory: str = str(ROOT / "inventory.yaml"), prov
         "inventory": RUN_HELP["inventory"],
         "provider": RUN_HELP["provider"],
         "out": "the folder for the runs that did not pass (default: runs/<UTC time>-soak)",
+        **LANG_HELP,
     }
 )
-@command
+@speaking_command
 def soak(
     _context: Context,
     runs: str = "100",

@@ -7,6 +7,7 @@ from harness.errors import HarnessError
 from harness.grading.judging import rubric_folder
 from harness.grading.nonces import Assignment, nonce, read_secret
 from harness.grading.roster import read_roster
+from harness.language import _
 from harness.runs import write_private
 
 FILE = "assignment.yaml"
@@ -24,8 +25,10 @@ def assign(lab: str, *, roster: Path, secret_file: Path, out: Path, course: str)
     students = read_roster(roster)
     secret = read_secret(secret_file)
     written = [_write(out, Assignment(course, lab, s.id, nonce(secret, course, lab, s.id))) for s in students]
-    words = [f"{written.count(what)} {what}" for what in ("new", "changed", "as before") if what in written]
-    say(f"{out}: {len(students)} assignments of the lab {lab} in the course {course} ({', '.join(words)})")
+    names = {"new": _("{count} new"), "changed": _("{count} changed"), "as before": _("{count} as before")}
+    counts = [name.format(count=written.count(what)) for what, name in names.items() if what in written]
+    words = _("{out}: {count} assignments of the lab {lab} in the course {course} ({counts})")
+    say(words.format(out=out, count=len(students), lab=lab, course=course, counts=", ".join(counts)))
     return 0
 
 

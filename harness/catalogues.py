@@ -114,7 +114,7 @@ class Text(NamedTuple):
 
 def texts() -> Iterator[Text]:
     """All that is to be translated, file by file."""
-    for path in sorted([*ROOT.glob("harness/**/*.py"), *ROOT.glob("labs/**/*.py")]):
+    for path in sorted([ROOT / "tasks.py", *ROOT.glob("harness/**/*.py"), *ROOT.glob("labs/**/*.py")]):
         yield from _in_python(path)
     for path in sorted(ROOT.glob("harness/reports/**/*.html")):
         yield from _in_template(path)

@@ -18,6 +18,8 @@ from harness.errors import HarnessError, one_line
 from harness.hosts.testbeds import FOREIGN, PROVIDERS
 from harness.interrupts import between_steps
 from harness.inventory import load_inventory
+from harness.language import _
+from harness.messages import translated
 from harness.reports.counting import counting
 from harness.session import CLOSES
 from harness.waiting import wait_for
@@ -153,12 +155,15 @@ def _look(running: list[Run]) -> bool:
 
 def _tell(found: dict[tuple[str, str], list[Path]], memories: list[Memory], seconds: float) -> None:
     """What came of it, by kind."""
+    names = dict(zip(_KINDS, (_("{count} passed"), _("{count} failed"), _("{count} could not be judged")), strict=True))
     for (kind, why), folders in sorted(found.items(), key=lambda one: (_KINDS.index(one[0][0]), -len(one[1]))):
         kept = "" if kind == _PASSED else f"  ({', '.join(str(one) for one in folders[:3] if one.exists())})"
-        say(f"  {len(folders)} {kind}{': ' if why else ''}{why}{kept.replace('  ()', '')}")
+        told = f": {translated(why)}" if why else ""
+        say(f"  {names[kind].format(count=len(folders))}{told}{kept.replace('  ()', '')}")
     if memories:
         testbed, harness = (max(getattr(one, name) for one in memories) / (1 << 20) for name in ("testbed", "harness"))
-        say(f"in {seconds:.0f} s; at most {testbed:.0f} MB of memory for a testbed, {harness:.0f} MB for its harness")
+        words = _("in {seconds} s; at most {testbed} MB of memory for a testbed, {harness} MB for its harness")
+        say(words.format(seconds=f"{seconds:.0f}", testbed=f"{testbed:.0f}", harness=f"{harness:.0f}"))
 
 
 def soak(runs: int, at_once: int, inventory: Path, provider: str | None, out: Path | None) -> int:
@@ -180,11 +185,12 @@ def soak(runs: int, at_once: int, inventory: Path, provider: str | None, out: Pa
     found: dict[tuple[str, str], list[Path]] = {}
     memories: list[Memory] = []
     began = time.monotonic()
-    say(f"soak: {runs} runs of the lab handshake on {chosen}, {at_once} at once")
+    words = _("soak: {runs} runs of the lab handshake on {provider}, {at_once} at once")
+    say(words.format(runs=runs, provider=chosen, at_once=at_once))
     sys.stdout.flush()
     waiting, running = list(range(runs)), list[Run]()
     try:
-        with between_steps(), _ended(running), counting("runs", runs) as count:
+        with between_steps(), _ended(running), counting(_("runs"), runs) as count:
             folder.mkdir(parents=True, exist_ok=True)
             while waiting or running:
                 while waiting and len(running) < at_once:

@@ -18,7 +18,7 @@ INVOKE = str(Path(sys.executable).with_name("invoke"))
 CAPTURE = ROOT / "tests" / "data" / "four-segment.pcap"
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 SPEAKING = ("check", "analyze", "labs", "doctor", "run", "run-handshake-lab", "reproduce-article", "submit", "grade",
-            "prove-rubric")  # fmt: skip
+            "prove-rubric", "assign", "gradescope-bundle", "soak")  # fmt: skip
 
 
 def invoke(*arguments: str | Path, status: int = 0, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -93,6 +93,9 @@ def test_unknown_languages_are_one_line(task: str, tmp_path: Path) -> None:
         "run": ("--lab", "teardown"),
         "submit": ("--run", str(tmp_path), "--student", "ann"),
         "grade": ("--submissions", str(tmp_path), "--out", str(tmp_path / "out")),
+        "assign": ("--roster", str(tmp_path), "--secret-file", str(tmp_path), "--out", str(tmp_path / "out")),
+        "gradescope-bundle": ("--out", str(tmp_path / "out")),
+        "soak": ("--out", str(tmp_path / "out")),
     }
     done = invoke(task, *needed.get(task, ()), "--lang", "tlh", status=2)
     assert (done.stdout, done.stderr) == ("", "--lang tlh: known are en, zh\n")
@@ -104,6 +107,18 @@ def test_errors_on_captures_are_told_in_chinese(tmp_path: Path) -> None:
     done = invoke("check", "--capture", tmp_path / "none.pcap", "--lang", "zh", status=2)
     assert f"{tmp_path}/none.pcap：无法读取抓包文件：" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_teacher_is_told_in_chinese(tmp_path: Path) -> None:
+    """What was made for a class; and what was wrong with a switch, of which tasks.py tells itself."""
+    (tmp_path / "roster.csv").write_text("student\nann\nbob\n")
+    secret = tmp_path / "secret"
+    secret.write_text("a secret of more than 16 bytes\n")
+    secret.chmod(0o600)
+    words = ("--roster", tmp_path / "roster.csv", "--secret-file", secret, "--out", tmp_path / "out", "--lang", "zh")
+    told = f"{tmp_path}/out：课程 tcp-lab 中实验 handshake 的 2 份作业（新建 2 份）\n"
+    assert invoke("assign", *words).stdout == told
+    assert invoke("soak", "--runs", "many", "--lang", "zh", status=2).stderr == "--runs many：应为整数\n"
 
 
 @pytest.mark.usefixtures("namespaces")
