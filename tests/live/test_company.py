@@ -62,7 +62,7 @@ def test_other_sessions(company: Site, start: Lab, tmp_path: Path, lab: str, way
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     found = conversations(load_capture(tmp_path / "run" / "capture.pcap").segments)
     assert results["connection"]["initiator"] == run["four_tuple"]["initiator"]
-    assert len({one.initiator for one in found}) > 2  # the scanner's are there
+    assert len({one.initiator for one in found}) > 1  # the scanner is there
     excluded = re.findall(r"not port (\d+)", run["commands"]["tcpdump"][-1])
     assert len(excluded) >= (4 if way == "over the link" else 3)
     assert not [one for one in found if one.initiator.rpartition(":")[2] in excluded]
