@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from harness.cli import NOT_JUDGED, complain, say
 from harness.errors import HarnessError
+from harness.language import _
+from harness.messages import translated
 
 if TYPE_CHECKING:
     from harness.grading.results import Results
@@ -49,9 +51,11 @@ def annotate(lab: str, capture: Path, answers: Path | None, out: Path) -> int:
     results = None if lab == NO_LAB or damage else _judged(lab, capture, found, answers)
     made = annotated(capture.read_bytes(), str(capture), found, results)
     write_private(out, made.data)
-    say(f"{out}: the {made.frames} frames of {capture}, with comments; Wireshark shows them (filter: frame.comment)")
+    words = _("{out}: the {count} frames of {capture}, with comments; Wireshark shows them (filter: frame.comment)")
+    say(words.format(out=out, count=made.frames, capture=capture))
     if damage:
-        complain(f"{capture}: {damage}; the frames that could be read were written, nothing was judged")
+        words = _("{capture}: {damage}; the frames that could be read were written, nothing was judged")
+        complain(words.format(capture=capture, damage=translated(damage)))
         return NOT_JUDGED
     return 0
 

@@ -12,6 +12,7 @@ from harness.grading.judging import judge
 from harness.grading.results import Results, describe_connection
 from harness.intake.answers import read_answers_file
 from harness.language import _
+from harness.messages import translated
 from harness.reports.both import BothViews, in_order
 from harness.reports.pages import REPORT, Subject, report_page, run_page
 from harness.runs import lost_packets
@@ -84,7 +85,7 @@ def _of_run(folder: Path, lab: str | None, answers: "Mapping[str, Scalar] | None
     try:
         far = seen_by_client(folder, evidence.run)
     except HarnessError as error:  # the verdict is the server host's
-        complain(str(error))
+        complain(translated(str(error)))
         far = None
     return run_page(results, evidence, folder, BothViews(evidence.conversation, far) if far else None)
 

@@ -109,6 +109,16 @@ def test_errors_on_captures_are_told_in_chinese(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_an_annotated_capture_is_told_of_in_chinese(tmp_path: Path) -> None:
+    """Of a damaged one, too: how far it was read."""
+    cut = tmp_path / "cut.pcap"
+    cut.write_bytes(CAPTURE.read_bytes()[:-1])
+    done = invoke("annotate", "--capture", cut, "--out", tmp_path / "x.pcapng", "--lang", "zh", status=2)
+    assert "个帧，带有注释" in done.stdout
+    assert done.stderr.endswith("；已写入能读取的帧，未作评判\n")
+    assert not re.search(r"[a-z]{3,} [a-z]{3,}", done.stderr)
+
+
 def test_a_teacher_is_told_in_chinese(tmp_path: Path) -> None:
     """What was made for a class; and what was wrong with a switch, of which tasks.py tells itself."""
     (tmp_path / "roster.csv").write_text("student\nann\nbob\n")
