@@ -269,4 +269,7 @@ def _expected(  # noqa: PLR0913
     shift = np.where(unscaled, 0, np.where(own_scale == NOT_SEEN, 14, np.minimum(own_scale, 14)))
     acked, sent = of.peer_acked[resets], of.sent[resets]
     low = np.where(acked == NONE, sent, acked)
-    return low, np.maximum(sent, low + (window << shift)), np.where(last_ack == NONE, low, last_ack)
+    # An ACK of less than was acknowledged before was on its way too long: its number is behind the window. That of a
+    # SYN-ACK is the SYN's, and who answers an old SYN expects what follows that one.
+    last_ack = np.where((last_ack == NONE) | ((last_ack < low) & ~of_syn), low, last_ack)
+    return low, np.maximum(sent, low + (window << shift)), last_ack
