@@ -68,9 +68,16 @@ class Window:
             self.process.send(key)
             wait_for(
                 f"the echo of the key {key!r}",
-                lambda before=before: len(self.process.output()) > before,  # type: ignore[misc]
+                lambda before=before: self._shows_more_than(before),  # type: ignore[misc]
                 seconds=SECONDS,
             )
+
+    def _shows_more_than(self, before: int) -> bool:
+        """Whether more characters than that stand on the terminal."""
+        shown = self.process.output()
+        if len(shown) <= before and not self.process.runs:
+            raise HarnessError(f"server: ssh ended while it was typed into; it said: {one_line(shown)}")
+        return len(shown) > before
 
     def close(self) -> None:
         """Type `exit` and wait for the end of ssh.
